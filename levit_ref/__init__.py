@@ -1,0 +1,24 @@
+"""LeViT in plain NumPy, forward and backward: a reference implementation to read, to look into, and to train.
+
+>>> import levit_ref
+>>> model = levit_ref.create_model("levit_1m_32px", num_classes=10)
+
+Graham et al., "LeViT: a Vision Transformer in ConvNet's Clothing for Faster Inference", ICCV 2021, arXiv 2104.01136.
+"""
+
+from levit_ref._version import __version__
+from levit_ref.backends import available_backends, backend, get_backend, set_backend
+from levit_ref.configs import LeViTConfig, create_model, get_config, list_models
+
+
+__all__ = [
+    "LeViTConfig",
+    "__version__",
+    "available_backends",
+    "backend",
+    "create_model",
+    "get_backend",
+    "get_config",
+    "list_models",
+    "set_backend",
+]

@@ -1,0 +1,301 @@
+"""Every variant of LeViT as data: the paper's five, the later public ones, the small-image family, and the ablations.
+
+Names say what a variant is: ``levit_128s`` as in the paper; ``levit_1m_32px`` has about one million parameters and is
+for pictures of 32x32 pixels; ``levit_128s_a5_no_attention_bias`` is the paper's ablation A5 of LeViT-128S.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from levit_ref.nn import LeViT
+from levit_ref.ops import ACTIVATIONS
+
+
+@dataclass(frozen=True)
+class StemConv:
+    """One convolution of the stem: output channels and geometry."""
+
+    channels: int
+    kernel_size: int = 3
+    stride: int = 2
+    padding: int = 1
+
+
+@dataclass(frozen=True)
+class LeViTConfig:
+    """A variant. Tuples have one entry for each stage, ``downsample_*`` one for each passage between two.
+
+    Attributes
+    ----------
+    name : str
+    embed_dims : tuple of int
+        C, channels of a token.
+    key_dim : int
+        D, of every head in every stage.
+    num_heads : tuple of int
+    depths : tuple of int
+        Blocks (attention and MLP).
+    stem : tuple of StemConv
+    image_size : int
+        What the variant is meant for; a model may be built for another.
+    attn_ratio, mlp_ratio : float
+        Value channels over key channels, hidden channels over channels.
+    downsample_heads : tuple of int
+        By default ``embed_dims[i] // key_dim``, as in the paper.
+    downsample_attn_ratio, downsample_mlp_ratio : float
+    activation, attention_activation : str
+        Of stem and MLPs; of the projection behind attention.
+    norm : {"batch", "layer"}
+    position : {"attention_bias", "embedding"}
+    distillation : bool
+        Whether there is a second head.
+    drop_path : float
+        Stochastic depth: how often training leaves a residual branch out of an image.
+    """
+
+    name: str
+    embed_dims: tuple[int, ...]
+    key_dim: int
+    num_heads: tuple[int, ...]
+    depths: tuple[int, ...]
+    stem: tuple[StemConv, ...]
+    image_size: int = 224
+    attn_ratio: float = 2.0
+    mlp_ratio: float = 2.0
+    downsample_heads: tuple[int, ...] = ()
+    downsample_attn_ratio: float = 4.0
+    downsample_mlp_ratio: float = 2.0
+    activation: str = "hardswish"
+    attention_activation: str = "hardswish"
+    norm: str = "batch"
+    position: str = "attention_bias"
+    distillation: bool = True
+    drop_path: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.downsample_heads:
+            object.__setattr__(self, "downsample_heads", tuple(c // self.key_dim for c in self.embed_dims[:-1]))
+        stages = len(self.embed_dims)
+        for what, values, expected in (
+            ("num_heads", self.num_heads, stages),
+            ("depths", self.depths, stages),
+            ("downsample_heads", self.downsample_heads, stages - 1),
+        ):
+            if len(values) != expected or not all(v > 0 for v in values):
+                raise ValueError(f"{self.name}: {what} must be {expected} positive numbers, got {values}")
+        if not self.stem or self.stem[-1].channels != self.embed_dims[0]:
+            raise ValueError(f"{self.name}: the stem must end with {self.embed_dims[0]} channels, got {self.stem}")
+        for what, value, allowed in (
+            ("activation", self.activation, ACTIVATIONS),
+            ("attention_activation", self.attention_activation, ACTIVATIONS),
+            ("norm", self.norm, ("batch", "layer")),
+            ("position", self.position, ("attention_bias", "embedding")),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{self.name}: {what} must be one of {', '.join(allowed)}, got {value!r}")
+        if not 0 <= self.drop_path < 1:
+            raise ValueError(f"{self.name}: drop_path must be at least 0 and below 1, got {self.drop_path}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data (for JSON, say), from which :meth:`from_dict` makes the same configuration."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> LeViTConfig:
+        """The configuration that :meth:`to_dict` made ``data`` of, also after a way through JSON."""
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(data) - known):
+            raise ValueError(f"LeViTConfig: unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        values["stem"] = tuple(StemConv(**conv) for conv in data["stem"])
+        return cls(**values)
+
+
+def _stem(*channels: int) -> tuple[StemConv, ...]:
+    return tuple(StemConv(c) for c in channels)
+
+
+def _stem16(C: int) -> tuple[StemConv, ...]:
+    """Four convolutions, 16 pixels to a token: the paper's."""
+    return _stem(C // 8, C // 4, C // 2, C)
+
+
+def _stem8(C: int) -> tuple[StemConv, ...]:
+    """Three convolutions, 8 pixels to a token."""
+    return _stem(C // 4, C // 2, C)
+
+
+def _paper() -> list[LeViTConfig]:
+    """Table 2 of the paper."""
+    return [
+        LeViTConfig("levit_128s", (128, 256, 384), 16, (4, 6, 8), (2, 3, 4), _stem16(128)),
+        LeViTConfig("levit_128", (128, 256, 384), 16, (4, 8, 12), (4, 4, 4), _stem16(128)),
+        LeViTConfig("levit_192", (192, 288, 384), 32, (3, 5, 6), (4, 4, 4), _stem16(192)),
+        LeViTConfig("levit_256", (256, 384, 512), 32, (4, 6, 8), (4, 4, 4), _stem16(256)),
+        LeViTConfig("levit_384", (384, 512, 768), 32, (6, 9, 12), (4, 4, 4), _stem16(384), drop_path=0.1),
+    ]
+
+
+def _later() -> list[LeViTConfig]:
+    """Variants that came after the paper and are public in timm: wider or deeper, with SiLU, one head, no weights."""
+    rows = [
+        ("levit_384_s8", (384, 512, 768), 32, (6, 9, 12), (4, 4, 4), _stem8(384)),
+        ("levit_512_s8", (512, 640, 896), 64, (8, 10, 14), (4, 4, 4), _stem8(512)),
+        ("levit_512", (512, 768, 1024), 64, (8, 12, 16), (4, 4, 4), _stem16(512)),
+        ("levit_256d", (256, 384, 512), 32, (4, 6, 8), (4, 8, 6), _stem16(256)),
+        ("levit_512d", (512, 640, 768), 64, (8, 10, 12), (4, 8, 6), _stem16(512)),
+    ]
+    silu: dict[str, Any] = {"activation": "silu", "attention_activation": "silu", "distillation": False}
+    return [LeViTConfig(*row, **silu) for row in rows]
+
+
+def _small() -> list[LeViTConfig]:
+    """For pictures of 32x32 pixels: 4 pixels to a token, 8x8 tokens, one head."""
+    small: dict[str, Any] = {"image_size": 32, "distillation": False}
+    return [
+        LeViTConfig("levit_1m_32px", (64, 128, 192), 16, (2, 4, 6), (2, 2, 2), _stem(32, 64), **small),
+        LeViTConfig("levit_3m_32px", (96, 192, 256), 16, (4, 6, 8), (2, 3, 3), _stem(48, 96), **small),
+        LeViTConfig("levit_128s_32px", (128, 256, 384), 16, (4, 6, 8), (2, 3, 4), _stem(64, 128), **small),
+    ]
+
+
+def _ablations(base: LeViTConfig, no_pyramid: dict[str, Any], narrow: dict[str, Any]) -> list[LeViTConfig]:
+    """A1 to A7 of the paper (table 4 and appendix A.2) for one variant; ``base`` itself is their row 0."""
+    patch = math.prod(conv.stride for conv in base.stem)
+    changes: dict[str, dict[str, Any]] = {
+        "a1_no_pyramid": no_pyramid,
+        "a2_no_conv_stem": {"stem": (StemConv(base.embed_dims[0], kernel_size=patch, stride=patch, padding=0),)},
+        "a3_layer_norm": {"norm": "layer"},
+        "a4_no_distillation": {"distillation": False},
+        "a5_no_attention_bias": {"position": "embedding"},
+        "a6_plain_width": narrow,
+        "a7_no_attention_activation": {"attention_activation": "identity"},
+    }
+    return [replace(base, name=f"{base.name}_{name}", **change) for name, change in changes.items()]
+
+
+def _variants() -> dict[str, LeViTConfig]:
+    paper, later, small = _paper(), _later(), _small()
+    ablations = _ablations(
+        paper[0],
+        no_pyramid={
+            "embed_dims": (114,),
+            "key_dim": 19,
+            "num_heads": (3,),
+            "depths": (11,),
+            "stem": _stem16(114),
+            "downsample_heads": (),
+        },
+        narrow=_narrow((120, 180, 240), 30, (4, 6, 8), (16, 24), _stem16(120)),
+    )
+    return {config.name: config for config in (*paper, *later, *small, *ablations)}
+
+
+def _narrow(
+    embed_dims: tuple[int, ...],
+    key_dim: int,
+    num_heads: tuple[int, ...],
+    downsample_heads: tuple[int, ...],
+    stem: tuple[StemConv, ...],
+) -> dict[str, Any]:
+    """Ablation A6: values as wide as keys, and an MLP that expands by 4, as in ViT."""
+    return {
+        "embed_dims": embed_dims,
+        "key_dim": key_dim,
+        "num_heads": num_heads,
+        "downsample_heads": downsample_heads,
+        "stem": stem,
+        "attn_ratio": 1.0,
+        "mlp_ratio": 4.0,
+        "downsample_attn_ratio": 1.0,
+        "downsample_mlp_ratio": 4.0,
+    }
+
+
+VARIANTS: dict[str, LeViTConfig] = _variants()
+"""All variants by name."""
+
+
+def list_models(pattern: str = "") -> list[str]:
+    """Names of all variants that contain ``pattern``."""
+    return [name for name in VARIANTS if pattern in name]
+
+
+def get_config(name: str) -> LeViTConfig:
+    """The configuration of a variant.
+
+    Raises
+    ------
+    ValueError
+        If there is no such variant; it names the nearest ones.
+    """
+    if name not in VARIANTS:
+        near = difflib.get_close_matches(name, VARIANTS, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "levit_ref.list_models() has all names"
+        raise ValueError(f"there is no model {name!r}; {hint}")
+    return VARIANTS[name]
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int = 1000,
+    image_size: int | tuple[int, int] | None = None,
+    distillation: bool | None = None,
+    drop_path: float | None = None,
+    seed: int = 0,
+    dtype: npt.DTypeLike = np.float32,
+) -> LeViT:
+    """Build a variant with fresh weights, in training mode.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`list_models`.
+    num_classes : int
+    image_size : int or (int, int), optional
+        Rows and columns; by default what the variant is meant for.
+    distillation : bool, optional
+        Whether to have a second head; by default as the variant has it.
+    drop_path : float, optional
+        Stochastic depth; by default as the variant has it.
+    seed : int
+        Of the weights. The same seed gives the same weights on every machine, rounded to ``dtype``.
+    dtype : dtype
+
+    Returns
+    -------
+    model : LeViT
+
+    Raises
+    ------
+    ValueError
+        If there is no such variant or a value is out of range.
+
+    Examples
+    --------
+    >>> model = create_model("levit_256", num_classes=1000, image_size=224)
+    >>> model.eval()
+    >>> model(np.zeros((1, 3, 224, 224), np.float32)).shape
+    (1, 1000)
+    """
+    config = get_config(name)
+    if distillation is not None:
+        config = replace(config, distillation=distillation)
+    if drop_path is not None:
+        config = replace(config, drop_path=drop_path)
+    return LeViT(
+        config,
+        num_classes=num_classes,
+        image_size=config.image_size if image_size is None else image_size,
+        seed=seed,
+        dtype=dtype,
+    )

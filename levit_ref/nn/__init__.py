@@ -1,0 +1,43 @@
+"""The components of LeViT, one file each, and the network they make."""
+
+from levit_ref.nn.attention import Attention, AttentionDownsample
+from levit_ref.nn.blocks import Block, Downsample, Residual, Stage
+from levit_ref.nn.cost import Cost, component_costs, count_macs, count_parameters
+from levit_ref.nn.layers import Activation, BatchNorm, Conv2d, LayerNorm, Linear
+from levit_ref.nn.levit import HeadLogits, LeViT
+from levit_ref.nn.mlp import Mlp
+from levit_ref.nn.module import Buffer, Module, Parameter
+from levit_ref.nn.norms import ConvNorm, LinearNorm, NormLinear
+from levit_ref.nn.stem import Stem
+from levit_ref.nn.tap import FunctionTap, Tap, no_tap
+
+__all__ = [
+    "Activation",
+    "Attention",
+    "AttentionDownsample",
+    "BatchNorm",
+    "Block",
+    "Buffer",
+    "Conv2d",
+    "ConvNorm",
+    "Cost",
+    "Downsample",
+    "FunctionTap",
+    "HeadLogits",
+    "LayerNorm",
+    "LeViT",
+    "Linear",
+    "LinearNorm",
+    "Mlp",
+    "Module",
+    "NormLinear",
+    "Parameter",
+    "Residual",
+    "Stage",
+    "Stem",
+    "Tap",
+    "component_costs",
+    "count_macs",
+    "count_parameters",
+    "no_tap",
+]

@@ -1,0 +1,253 @@
+"""Attention with a learned position bias, and the attention that shrinks the map between two stages.
+
+Axes: ``B`` batch, ``N`` tokens, ``C`` channels, ``h`` heads, ``D`` key channels and ``E`` value channels of one head.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from levit_ref.backends import F
+from levit_ref.nn.layers import Activation, LayerNorm
+from levit_ref.nn.module import Module, Parameter
+from levit_ref.nn.norms import LinearNorm
+from levit_ref.nn.tap import Tap, no_tap
+from levit_ref.ops._checks import Array
+
+
+class Projection(Module):
+    """Activation, then linear layer and normalisation: what happens to the heads' outputs.
+
+    Parameters
+    ----------
+    C_in, C_out : int
+    activation : str
+        LeViT's hardswish here makes up for the missing normalisation of the value path; ablation A7 takes it away.
+    norm : {"batch", "layer"}
+    norm_weight : float
+        Initial scale of the normalisation.
+    rng : numpy.random.Generator
+    """
+
+    def __init__(
+        self, C_in: int, C_out: int, *, activation: str, norm: str, norm_weight: float, rng: np.random.Generator
+    ) -> None:
+        self.act = Activation(activation)
+        self.ln = LinearNorm(C_in, C_out, norm=norm, norm_weight=norm_weight, rng=rng)
+
+    def forward(self, x: Array, tap: Tap = no_tap) -> Array:
+        """(B, N, C_in) to (B, N, C_out)."""
+        x = tap("act", self.act.forward(x))
+        return self.ln.forward(x, tap.scope("ln"))
+
+    def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
+        """Gradient of the input."""
+        dx = self.ln.backward(dy, tap.scope("ln"))
+        return self.act.backward(tap("act", dx))
+
+
+class BiasedAttention(Module):
+    """What the two attentions share: the bias table, the core from q, k, v to tokens, and back.
+
+    Parameters
+    ----------
+    num_heads, key_dim : int
+    resolution : (int, int)
+        Rows and columns of the keys' map.
+    stride : int
+        Of the queries on it.
+    bias : bool
+        False (ablation A5) leaves the table out.
+    """
+
+    def __init__(self, *, num_heads: int, key_dim: int, resolution: tuple[int, int], stride: int, bias: bool) -> None:
+        self.num_heads, self.key_dim = num_heads, key_dim
+        self.scale = key_dim**-0.5
+        self.resolution = resolution
+        N_k = resolution[0] * resolution[1]
+        self.attention_biases = Parameter(np.zeros((num_heads, N_k))) if bias else None  # (h, offsets)
+        self.attention_bias_index = F.position_bias_index(resolution, stride)  # (N_q, N_k)
+
+    def attend(self, q: Array, k: Array, v: Array, tap: Tap) -> Array:
+        """q (B, h, N_q, D), k (B, h, N_k, D), v (B, h, N_k, E) to tokens (B, N_q, h E).
+
+        The bias is read from the table at every call. A cache of it would be stale after the table changed; both
+        public implementations have had that bug.
+        """
+        q, k, v = tap("q", q), tap("k", k), tap("v", v)
+        bias = saved_bias = None
+        if self.attention_biases is not None:
+            bias, saved_bias = F.position_bias_forward(self.attention_biases.data, self.attention_bias_index)
+            bias = tap("bias", bias)  # (h, N_q, N_k)
+        context, saved = F.attention_forward(q, k, v, bias, scale=self.scale, tap=tap)
+        self.remember((saved, saved_bias))
+        return _merge_heads(context)
+
+    def attend_backward(self, dy: Array, tap: Tap) -> tuple[Array, Array, Array]:
+        """(B, N_q, h E) to the gradients of q, k and v."""
+        saved, saved_bias = self.recall()
+        dq, dk, dv, dbias = F.attention_backward(_split_heads(dy, self.num_heads), saved, tap=tap)
+        if self.attention_biases is not None:
+            self.attention_biases.grad += F.position_bias_backward(tap("bias", dbias), saved_bias)
+        return tap("q", dq), tap("k", dk), tap("v", dv)
+
+
+class Attention(BiasedAttention):
+    """Every token asks all tokens of its map (paper, section 4.2 and figure 4, left).
+
+    Parameters
+    ----------
+    dim : int
+        C, of input and output.
+    key_dim, num_heads : int
+        D and h.
+    attn_ratio : float
+        E / D: values are wider than keys, since the bias relieves the keys of encoding the position.
+    resolution : (int, int)
+    activation, norm : str
+    bias : bool
+        Whether there is a position bias.
+    rng : numpy.random.Generator
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        key_dim: int,
+        num_heads: int,
+        attn_ratio: float,
+        resolution: tuple[int, int],
+        activation: str,
+        norm: str,
+        bias: bool,
+        rng: np.random.Generator,
+    ) -> None:
+        super().__init__(num_heads=num_heads, key_dim=key_dim, resolution=resolution, stride=1, bias=bias)
+        self.value_dim = int(attn_ratio * key_dim)
+        self.norm = LayerNorm(dim) if norm == "layer" else None
+        self.qkv = LinearNorm(dim, num_heads * (2 * key_dim + self.value_dim), norm=norm, rng=rng)
+        self.proj = Projection(
+            num_heads * self.value_dim, dim, activation=activation, norm=norm, norm_weight=0, rng=rng
+        )
+
+    def forward(self, x: Array, tap: Tap = no_tap) -> Array:
+        """(B, N, C) to (B, N, C)."""
+        if self.norm is not None:
+            x = tap("norm", self.norm.forward(x))
+        qkv = _split_heads(self.qkv.forward(x, tap.scope("qkv")), self.num_heads)  # (B, h, N, D + D + E)
+        D = self.key_dim
+        x = self.attend(qkv[..., :D], qkv[..., D : 2 * D], qkv[..., 2 * D :], tap)  # (B, N, h E)
+        return self.proj.forward(x, tap.scope("proj"))
+
+    def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
+        """Gradient of the input."""
+        dx = self.proj.backward(dy, tap.scope("proj"))  # (B, N, h E)
+        dqkv = np.concatenate(self.attend_backward(dx, tap), axis=-1)  # (B, h, N, D + D + E)
+        dx = self.qkv.backward(_merge_heads(dqkv), tap.scope("qkv"))  # (B, N, C)
+        return dx if self.norm is None else self.norm.backward(tap("norm", dx))
+
+
+class AttentionDownsample(BiasedAttention):
+    """Shrinking attention: every second token of each axis asks all tokens (paper, section 4.2 and figure 4, right).
+
+    It has no residual path, since input and output differ in shape, and so no zero-initialised normalisation either.
+
+    Parameters
+    ----------
+    in_dim, out_dim : int
+        Channels before and after.
+    key_dim, num_heads : int
+    attn_ratio : float
+        E / D; 4 in the paper, so that little is lost where the map shrinks.
+    stride : int
+    resolution : (int, int)
+        Of the input.
+    activation, norm : str
+    bias : bool
+    rng : numpy.random.Generator
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        *,
+        key_dim: int,
+        num_heads: int,
+        attn_ratio: float,
+        stride: int,
+        resolution: tuple[int, int],
+        activation: str,
+        norm: str,
+        bias: bool,
+        rng: np.random.Generator,
+    ) -> None:
+        super().__init__(num_heads=num_heads, key_dim=key_dim, resolution=resolution, stride=stride, bias=bias)
+        self.stride = stride
+        self.value_dim = int(attn_ratio * key_dim)
+        self.norm = LayerNorm(in_dim) if norm == "layer" else None
+        self.kv = LinearNorm(in_dim, num_heads * (key_dim + self.value_dim), norm=norm, rng=rng)
+        self.q = SubsampledLinear(in_dim, num_heads * key_dim, resolution=resolution, stride=stride, norm=norm, rng=rng)
+        self.proj = Projection(
+            num_heads * self.value_dim, out_dim, activation=activation, norm=norm, norm_weight=1, rng=rng
+        )
+
+    def forward(self, x: Array, tap: Tap = no_tap) -> Array:
+        """(B, H W, C_in) to (B, ceil(H / stride) ceil(W / stride), C_out)."""
+        if self.norm is not None:
+            x = tap("norm", self.norm.forward(x))
+        kv = _split_heads(self.kv.forward(x, tap.scope("kv")), self.num_heads)  # (B, h, N_k, D + E)
+        q = _split_heads(self.q.forward(x, tap.scope("q")), self.num_heads)  # (B, h, N_q, D)
+        x = self.attend(q, kv[..., : self.key_dim], kv[..., self.key_dim :], tap)  # (B, N_q, h E)
+        return self.proj.forward(x, tap.scope("proj"))
+
+    def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
+        """Gradient of the input, which feeds queries as well as keys and values."""
+        dx = self.proj.backward(dy, tap.scope("proj"))  # (B, N_q, h E)
+        dq, dk, dv = self.attend_backward(dx, tap)
+        dx = self.kv.backward(_merge_heads(np.concatenate([dk, dv], axis=-1)), tap.scope("kv"))  # (B, N_k, C_in)
+        dx = dx + self.q.backward(_merge_heads(dq), tap.scope("q"))
+        return dx if self.norm is None else self.norm.backward(tap("norm", dx))
+
+
+class SubsampledLinear(Module):
+    """Every ``stride``-th token of each axis, then linear layer and normalisation: the queries where attention shrinks.
+
+    Parameters
+    ----------
+    C_in, C_out : int
+    resolution : (int, int)
+    stride : int
+    norm : {"batch", "layer"}
+    rng : numpy.random.Generator
+    """
+
+    def __init__(
+        self, C_in: int, C_out: int, *, resolution: tuple[int, int], stride: int, norm: str, rng: np.random.Generator
+    ) -> None:
+        self.resolution, self.stride = resolution, stride
+        self.ln = LinearNorm(C_in, C_out, norm=norm, rng=rng)
+
+    def forward(self, x: Array, tap: Tap = no_tap) -> Array:
+        """(B, H W, C_in) to (B, N_q, C_out)."""
+        x, saved = F.subsample_forward(x, resolution=self.resolution, stride=self.stride)
+        self.remember(saved)
+        return self.ln.forward(tap("down", x), tap.scope("ln"))
+
+    def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
+        """Gradient of the input."""
+        dx = self.ln.backward(dy, tap.scope("ln"))
+        return F.subsample_backward(tap("down", dx), self.recall())
+
+
+def _split_heads(x: Array, heads: int) -> Array:
+    """(B, N, h d) to (B, h, N, d), a view."""
+    B, N, C = x.shape
+    return x.reshape(B, N, heads, C // heads).transpose(0, 2, 1, 3)
+
+
+def _merge_heads(x: Array) -> Array:
+    """(B, h, N, d) to (B, N, h d), a copy."""
+    B, heads, N, d = x.shape
+    return x.transpose(0, 2, 1, 3).reshape(B, N, heads * d)

@@ -1,0 +1,45 @@
+"""The MLP between two attentions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from levit_ref.nn.layers import Activation, LayerNorm
+from levit_ref.nn.module import Module
+from levit_ref.nn.norms import LinearNorm
+from levit_ref.nn.tap import Tap, no_tap
+from levit_ref.ops._checks import Array
+
+
+class Mlp(Module):
+    """Linear layer up, activation, linear layer down, each with its normalisation (paper, section 4.2).
+
+    Parameters
+    ----------
+    dim, hidden_dim : int
+        LeViT expands by 2, where ViT expands by 4.
+    activation : str
+    norm : {"batch", "layer"}
+    rng : numpy.random.Generator
+    """
+
+    def __init__(self, dim: int, hidden_dim: int, *, activation: str, norm: str, rng: np.random.Generator) -> None:
+        self.norm = LayerNorm(dim) if norm == "layer" else None
+        self.ln1 = LinearNorm(dim, hidden_dim, norm=norm, rng=rng)
+        self.act = Activation(activation)
+        self.ln2 = LinearNorm(hidden_dim, dim, norm=norm, norm_weight=0, rng=rng)
+
+    def forward(self, x: Array, tap: Tap = no_tap) -> Array:
+        """(B, N, C) to (B, N, C)."""
+        if self.norm is not None:
+            x = tap("norm", self.norm.forward(x))
+        x = self.ln1.forward(x, tap.scope("ln1"))  # (B, N, hidden)
+        x = tap("act", self.act.forward(x))
+        return self.ln2.forward(x, tap.scope("ln2"))  # (B, N, C)
+
+    def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
+        """Gradient of the input."""
+        dx = self.ln2.backward(dy, tap.scope("ln2"))
+        dx = self.act.backward(tap("act", dx))
+        dx = self.ln1.backward(dx, tap.scope("ln1"))
+        return dx if self.norm is None else self.norm.backward(tap("norm", dx))

@@ -1,0 +1,89 @@
+"""The convolution stem: pixels to the first tokens (paper, section 4.2, "Patch embedding")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from levit_ref.nn.layers import Activation
+from levit_ref.nn.module import Module
+from levit_ref.nn.norms import ConvNorm
+from levit_ref.nn.tap import Tap, no_tap
+from levit_ref.ops import conv2d_output_size
+from levit_ref.ops._checks import Array
+
+if TYPE_CHECKING:
+    from levit_ref.configs import StemConv
+
+
+class Stem(Module):
+    """Convolutions with normalisation, an activation between each two, and the map laid out as tokens at the end.
+
+    Four 3x3 convolutions of stride 2 in the paper's models: 224x224 pixels to 14x14 tokens. The components are
+    named ``conv1``, ``act1``, ``conv2``, and so on.
+
+    Parameters
+    ----------
+    convs : sequence of StemConv
+        Channels, kernel, stride and padding of each convolution.
+    image_size : (int, int)
+        Rows and columns of the images.
+    activation : str
+    norm : {"batch", "layer"}
+    rng : numpy.random.Generator
+    """
+
+    def __init__(
+        self,
+        convs: Sequence[StemConv],
+        *,
+        image_size: tuple[int, int],
+        activation: str,
+        norm: str,
+        rng: np.random.Generator,
+    ) -> None:
+        self.image_size = image_size
+        resolution, C_in = image_size, 3
+        for i, conv in enumerate(convs, start=1):
+            if i > 1:
+                setattr(self, f"act{i - 1}", Activation(activation))
+            k, s, p = conv.kernel_size, conv.stride, conv.padding
+            setattr(self, f"conv{i}", ConvNorm(C_in, conv.channels, k, s, p, norm=norm, rng=rng))
+            resolution, C_in = conv2d_output_size(resolution, (k, k), (s, s), (p, p)), conv.channels
+            if min(resolution) < 1:
+                raise ValueError(
+                    f"images of {image_size[0]}x{image_size[1]} are too small: convolution {i} leaves nothing"
+                )
+        self.resolution = resolution
+        """Rows and columns of the map of tokens."""
+
+    def forward(self, x: Array, tap: Tap = no_tap) -> Array:
+        """Images (B, 3, H, W) to tokens (B, N, C), row by row."""
+        for name, layer in self.children():
+            x = layer.forward(x, tap.scope(name))
+            if isinstance(layer, Activation):
+                x = tap(name, x)
+        B, C, H, W = x.shape
+        return tap("tokens", x.transpose(0, 2, 3, 1).reshape(B, H * W, C))  # a view: channels are innermost already
+
+    def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
+        """Gradient of the images."""
+        return self.conv1.backward(self._backward_to_first(dy, tap), tap.scope("conv1"))
+
+    def backward_weight_only(self, dy: Array, tap: Tap = no_tap) -> None:
+        """As :meth:`backward`, without the gradient of the images: training has no use for it."""
+        self.conv1.backward_weight_only(self._backward_to_first(dy, tap), tap.scope("conv1"))
+
+    conv1: ConvNorm
+
+    def _backward_to_first(self, dy: Array, tap: Tap) -> Array:
+        dy = tap("tokens", dy)
+        H, W = self.resolution
+        dx = dy.reshape(len(dy), H, W, -1).transpose(0, 3, 1, 2)  # (B, C, H, W)
+        for name, layer in reversed(list(self.children())[1:]):
+            if isinstance(layer, Activation):
+                dx = tap(name, dx)
+            dx = layer.backward(dx, tap.scope(name))
+        return dx

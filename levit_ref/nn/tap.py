@@ -1,0 +1,64 @@
+"""The recorder that a forward pass takes: looking inside is a part of the one forward pass, not a hook on it.
+
+A tap is called as ``value = tap("probs", value)`` wherever a value has a name, and what it returns is what flows on.
+``tap.scope("attn")`` is the tap of a component: its names are prefixed. :data:`no_tap` looks at nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from levit_ref.ops._checks import Array
+
+
+class Tap(Protocol):
+    """What a forward (or backward) pass expects of a recorder."""
+
+    def __call__(self, name: str, value: Array) -> Array:
+        """See ``value`` under ``name``, and return what is to flow on (usually ``value`` itself)."""
+
+    def scope(self, name: str) -> Tap:
+        """The tap of the component ``name``."""
+
+
+class _NoTap:
+    """Looks at nothing, keeps nothing, costs one call."""
+
+    def __call__(self, name: str, value: Array) -> Array:
+        return value
+
+    def scope(self, name: str) -> Tap:
+        return self
+
+
+no_tap: Tap = _NoTap()
+
+
+class FunctionTap:
+    """A tap that calls ``function(full_name, value)``; a result that is not None replaces the value.
+
+    Parameters
+    ----------
+    function : callable
+    prefix : str
+        Dotted name of the component whose tap this is.
+
+    Examples
+    --------
+    >>> shapes = {}
+    >>> tap = FunctionTap(lambda name, value: shapes.__setitem__(name, value.shape))
+    """
+
+    def __init__(self, function: Callable[[str, Array], Array | None], prefix: str = "") -> None:
+        self.function = function
+        self.prefix = prefix
+
+    def __call__(self, name: str, value: Array) -> Array:
+        """Call the function with the full name."""
+        replaced = self.function(f"{self.prefix}{name}", value)
+        return value if replaced is None else replaced
+
+    def scope(self, name: str) -> FunctionTap:
+        """The same function, with ``name.`` added to the prefix."""
+        return FunctionTap(self.function, f"{self.prefix}{name}.")

@@ -1,0 +1,59 @@
+"""Argument checks shared by the operations: every refusal names the argument, what came and what was expected."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[np.floating[Any]]
+IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
+
+
+def check_floating(op: str, **arrays: Array | None) -> None:
+    """Raise unless every given array is a NumPy array and all share one floating dtype.
+
+    An operation never promotes silently: a float64 weight that turned a float32 network into a
+    float64 one would be found by its speed, days later.
+    """
+    first: tuple[str, np.dtype[Any]] | None = None
+    for name, array in arrays.items():
+        if array is None:
+            continue
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{op}: {name} must be a numpy array, got {type(array).__name__}")
+        if not np.issubdtype(array.dtype, np.floating):
+            raise TypeError(f"{op}: {name} must have a floating dtype, got {array.dtype}")
+        if first is None:
+            first = (name, array.dtype)
+        elif array.dtype != first[1]:
+            raise TypeError(f"{op}: {name} is {array.dtype} but {first[0]} is {first[1]}; all must share one dtype")
+
+
+def check_ndim(op: str, name: str, array: npt.NDArray[Any], axes: str) -> None:
+    """Raise unless ``array`` has as many axes as ``axes`` names, e.g. ``"(B, N, C)"``, and none is empty."""
+    expected = axes.count(",") + 1
+    if array.ndim != expected:
+        raise ValueError(f"{op}: {name} must have {expected} axes {axes}, got shape {array.shape}")
+    check_not_empty(op, name, array)
+
+
+def check_not_empty(op: str, name: str, array: npt.NDArray[Any]) -> None:
+    """Raise if ``array`` has no element, as an empty batch has: its statistics and its mean loss do not exist."""
+    if array.size == 0:
+        raise ValueError(f"{op}: {name} is empty, got shape {array.shape}; every axis needs at least one entry")
+
+
+def check_shape(op: str, name: str, array: npt.NDArray[Any], expected: tuple[int, ...], why: str = "") -> None:
+    """Raise unless ``array.shape == expected``; ``why`` says where the expectation comes from."""
+    if array.shape != expected:
+        raise ValueError(f"{op}: {name} has shape {array.shape}, expected {expected}{f' ({why})' if why else ''}")
+
+
+def pair(op: str, name: str, value: int | tuple[int, int], minimum: int) -> tuple[int, int]:
+    """``value`` as (rows, columns), each an integer of at least ``minimum``."""
+    both = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    if len(both) != 2 or not all(isinstance(v, (int, np.integer)) and v >= minimum for v in both):
+        raise ValueError(f"{op}: {name} must be an integer >= {minimum} or a pair of them, got {value!r}")
+    return int(both[0]), int(both[1])

@@ -1,0 +1,179 @@
+"""Batch normalisation over channels: training, inference, and the running statistics between them.
+
+Axes: ``C`` channels; ``M`` everything else (batch and pixels, or batch and tokens). Internally the channels are
+moved to the end and the rest flattened, ``(M, C)``: a free view for tokens and for the convolutions' results.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from levit_ref.ops._checks import Array, check_floating, check_not_empty, check_shape
+
+
+class BatchNormSaved(NamedTuple):
+    """What :func:`batch_norm_backward` needs.
+
+    ``centred`` is kept rather than ``x`` or the normalised value: it costs the same memory, and the normalised
+    value is one multiplication away.
+    """
+
+    centred: Array  # (M, C): x - mean
+    inv_std: Array  # (C,): 1 / sqrt(variance + eps)
+    weight: Array  # (C,)
+    mean: Array  # (C,): of the batch in training, the running mean at inference
+    variance: Array  # (C,): likewise, biased (divided by M)
+    training: bool
+    channel_axis: int
+    shape: tuple[int, ...]
+
+
+def batch_norm_forward(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    running_mean: Array,
+    running_var: Array,
+    *,
+    training: bool,
+    eps: float = 1e-5,
+    channel_axis: int = -1,
+) -> tuple[Array, BatchNormSaved]:
+    """Normalise every channel, then scale and shift it (Ioffe and Szegedy 2015, algorithm 1).
+
+    ``y[m, c] = weight[c] (x[m, c] - mean[c]) / sqrt(variance[c] + eps) + bias[c]``. In training, mean and variance are
+    those of the batch (the variance divided by M); at inference they are the running statistics.
+
+    Parameters
+    ----------
+    x : ndarray, shape (..., C), or (B, C, H, W) with ``channel_axis=1``
+    weight, bias, running_mean, running_var : ndarray, shape (C,)
+    training : bool
+        Which statistics to use. The running ones are not changed here, see :func:`update_running_statistics`.
+    eps : float
+        Added to the variance.
+    channel_axis : int
+
+    Returns
+    -------
+    y : ndarray, the shape of ``x``
+    saved : BatchNormSaved
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes differ or are not floating, shapes do not fit, the batch is empty, or, in training, a channel has
+        a single value: its variance would be 0 and its output the bias, whatever the input.
+
+    Notes
+    -----
+    Agrees with ``torch.nn.BatchNorm1d`` and ``BatchNorm2d``. The paper's section 4.2 has why LeViT prefers it to layer
+    normalisation: at inference it merges into the neighbouring matrix product.
+    """
+    check_floating("batch_norm", x=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    check_not_empty("batch_norm", "x", x)
+    C = x.shape[channel_axis]
+    for name, vector in {
+        "weight": weight,
+        "bias": bias,
+        "running_mean": running_mean,
+        "running_var": running_var,
+    }.items():
+        check_shape("batch_norm", name, vector, (C,), f"one value for each of x's {C} channels")
+    rows = np.moveaxis(x, channel_axis, -1)  # (..., C)
+    x2 = rows.reshape(-1, C)  # (M, C)
+    M = x2.shape[0]
+
+    if training:
+        if M < 2:
+            raise ValueError(
+                f"batch_norm: training needs more than one value per channel, got x of shape {x.shape}: "
+                "the variance of a single value is 0. Use a batch of at least 2, or eval mode"
+            )
+        mean: Array = _sum_rows(x2) / M  # (C,)
+        centred = x2 - mean  # (M, C)
+        variance: Array = np.einsum("mc,mc->c", centred, centred) / M  # (C,); two passes: no cancellation
+    else:
+        mean, variance = running_mean, running_var
+        centred = x2 - mean  # (M, C)
+    inv_std = 1 / np.sqrt(variance + eps)  # (C,)
+    y2 = centred * (weight * inv_std)  # (M, C)
+    y2 += bias
+    y = np.moveaxis(y2.reshape(rows.shape), -1, channel_axis)  # the shape of x
+    return y, BatchNormSaved(centred, inv_std, weight, mean, variance, training, channel_axis, x.shape)
+
+
+def batch_norm_backward(dy: Array, saved: BatchNormSaved) -> tuple[Array, Array, Array]:
+    """Gradients of :func:`batch_norm_forward` with respect to ``x``, ``weight`` and ``bias``.
+
+    With ``n = centred inv_std`` (the normalised value), ``y = weight n + bias`` gives ``dbias = sum_m dy`` and
+    ``dweight = sum_m dy n``. At inference the statistics are constants and ``dx = dy weight inv_std``. In training they
+    depend on every row of the batch: a common shift of x changes nothing (subtract the mean of dy), nor does a common
+    stretch (subtract dy's component along n)::
+
+        dx = weight inv_std (dy - (sum_m dy) / M - n (sum_m dy n) / M)
+
+    Parameters
+    ----------
+    dy : ndarray, the shape of ``x``
+    saved : BatchNormSaved
+
+    Returns
+    -------
+    dx : ndarray, the shape of ``x``
+    dweight, dbias : ndarray, shape (C,)
+    """
+    centred, inv_std, weight, _, _, training, channel_axis, shape = saved
+    check_floating("batch_norm_backward", dy=dy, weight=weight)
+    check_shape("batch_norm_backward", "dy", dy, shape, "the shape of y")
+    rows = np.moveaxis(dy, channel_axis, -1)  # (..., C)
+    dy2 = rows.reshape(centred.shape)  # (M, C)
+    M = len(dy2)
+
+    dbias = _sum_rows(dy2)  # (C,)
+    dweight = np.einsum("mc,mc->c", dy2, centred) * inv_std  # (C,)
+    if training:
+        dx2 = centred * (-inv_std * dweight / M)  # (M, C): - n (sum dy n) / M
+        dx2 -= dbias / M
+        dx2 += dy2
+        dx2 *= weight * inv_std
+    else:
+        dx2 = dy2 * (weight * inv_std)  # (M, C)
+    return np.moveaxis(dx2.reshape(rows.shape), -1, channel_axis), dweight, dbias
+
+
+def update_running_statistics(
+    running_mean: Array, running_var: Array, saved: BatchNormSaved, *, momentum: float = 0.1
+) -> tuple[Array, Array]:
+    """Running statistics after a training batch: ``(1 - momentum) running + momentum batch``.
+
+    As PyTorch keeps them: the variance that enters is the unbiased one (divided by M - 1), although the one that
+    normalised the batch was not.
+
+    Parameters
+    ----------
+    running_mean, running_var : ndarray, shape (C,)
+    saved : BatchNormSaved
+        Of a forward pass in training.
+    momentum : float
+        Weight of the new batch.
+
+    Returns
+    -------
+    running_mean, running_var : ndarray, shape (C,)
+        New arrays.
+    """
+    if not saved.training:
+        raise ValueError(
+            "update_running_statistics: saved is of a forward pass with training=False, which has no batch statistics"
+        )
+    M = saved.centred.shape[0]
+    unbiased = saved.variance * (M / (M - 1))
+    return (1 - momentum) * running_mean + momentum * saved.mean, (1 - momentum) * running_var + momentum * unbiased
+
+
+def _sum_rows(x: Array) -> Array:
+    """``x.sum(axis=0)`` for (M, C) as a matrix-vector product: one pass at memory speed."""
+    return np.ones(x.shape[0], x.dtype) @ x

@@ -1,0 +1,84 @@
+"""Layer normalisation over the last axis: what LeViT does without, and the paper's ablation A3 puts back.
+
+Axes: ``C`` channels, last; every leading entry (token) is normalised by itself.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from levit_ref.ops._checks import Array, check_floating, check_not_empty, check_shape
+
+
+class LayerNormSaved(NamedTuple):
+    """What :func:`layer_norm_backward` needs."""
+
+    normalised: Array  # (..., C)
+    inv_std: Array  # (..., 1)
+    weight: Array  # (C,)
+
+
+def layer_norm_forward(x: Array, weight: Array, bias: Array, *, eps: float = 1e-5) -> tuple[Array, LayerNormSaved]:
+    """``y = weight n + bias`` with ``n = (x - mean_c x) / sqrt(var_c x + eps)``, statistics over the channels.
+
+    Parameters
+    ----------
+    x : ndarray, shape (..., C)
+    weight, bias : ndarray, shape (C,)
+    eps : float
+
+    Returns
+    -------
+    y : ndarray, the shape of ``x``
+    saved : LayerNormSaved
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes differ or are not floating, shapes do not fit, or ``x`` is empty.
+
+    Notes
+    -----
+    Agrees with ``torch.nn.functional.layer_norm``.
+    """
+    check_floating("layer_norm", x=x, weight=weight, bias=bias)
+    check_not_empty("layer_norm", "x", x)
+    C = x.shape[-1]
+    check_shape("layer_norm", "weight", weight, (C,), "(C,)")
+    check_shape("layer_norm", "bias", bias, (C,), "(C,)")
+    centred = x - x.mean(axis=-1, keepdims=True)  # (..., C)
+    variance = np.mean(centred * centred, axis=-1, keepdims=True)  # (..., 1)
+    inv_std = 1 / np.sqrt(variance + eps)  # (..., 1)
+    normalised = centred * inv_std  # (..., C)
+    return normalised * weight + bias, LayerNormSaved(normalised, inv_std, weight)
+
+
+def layer_norm_backward(dy: Array, saved: LayerNormSaved) -> tuple[Array, Array, Array]:
+    """Gradients of :func:`layer_norm_forward` with respect to ``x``, ``weight`` and ``bias``.
+
+    As in batch normalisation, with the sums over channels instead of rows; ``dn = dy weight`` comes first because
+    the weight now varies along the axis of the statistics::
+
+        dx = inv_std (dn - mean_c dn - n mean_c(dn n))
+
+    Parameters
+    ----------
+    dy : ndarray, shape (..., C)
+    saved : LayerNormSaved
+
+    Returns
+    -------
+    dx : ndarray, shape (..., C)
+    dweight, dbias : ndarray, shape (C,)
+    """
+    n, inv_std, weight = saved
+    check_floating("layer_norm_backward", dy=dy, weight=weight)
+    check_shape("layer_norm_backward", "dy", dy, n.shape, "the shape of y")
+    leading = tuple(range(dy.ndim - 1))
+    dbias = dy.sum(axis=leading)  # (C,)
+    dweight = (dy * n).sum(axis=leading)  # (C,)
+    dn = dy * weight  # (..., C)
+    dx = inv_std * (dn - dn.mean(axis=-1, keepdims=True) - n * (dn * n).mean(axis=-1, keepdims=True))
+    return dx, dweight, dbias

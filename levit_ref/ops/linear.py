@@ -1,0 +1,86 @@
+"""Linear layer: one matrix product forward, two backward. These three products are most of LeViT's arithmetic.
+
+Axes: ``M`` any number of leading axes (batch, tokens), ``C_in`` and ``C_out`` the channels.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from levit_ref.ops._checks import Array, check_floating, check_not_empty, check_shape
+
+
+class LinearSaved(NamedTuple):
+    """What :func:`linear_backward` needs: both factors of the product. ``y`` itself is not needed."""
+
+    x: Array  # (..., C_in)
+    weight: Array  # (C_out, C_in)
+    has_bias: bool
+
+
+def linear_forward(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, LinearSaved]:
+    """Affine map of the last axis, ``y[m, o] = sum_i x[m, i] weight[o, i] + bias[o]``.
+
+    Parameters
+    ----------
+    x : ndarray, shape (..., C_in)
+    weight : ndarray, shape (C_out, C_in)
+    bias : ndarray, shape (C_out,), optional
+
+    Returns
+    -------
+    y : ndarray, shape (..., C_out)
+    saved : LinearSaved
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes differ or are not floating, shapes do not fit, or ``x`` is empty.
+
+    Notes
+    -----
+    Agrees with ``torch.nn.functional.linear``.
+    """
+    check_floating("linear", x=x, weight=weight, bias=bias)
+    check_not_empty("linear", "x", x)
+    if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"linear: x (..., C_in) has shape {x.shape}, weight (C_out, C_in) has shape {weight.shape}; C_in differs"
+        )
+    C_out, C_in = weight.shape
+    y = (x.reshape(-1, C_in) @ weight.T).reshape(*x.shape[:-1], C_out)  # one large product, whatever the batch axes
+    if bias is not None:
+        check_shape("linear", "bias", bias, (C_out,), "(C_out,)")
+        y += bias
+    return y, LinearSaved(x, weight, bias is not None)
+
+
+def linear_backward(dy: Array, saved: LinearSaved) -> tuple[Array, Array, Array | None]:
+    """Gradients of :func:`linear_forward`.
+
+    From ``dL = sum_mo dy[m, o] d(y[m, o])`` and the formula of the forward pass::
+
+        dx[m, i]      = sum_o dy[m, o] weight[o, i]
+        dweight[o, i] = sum_m dy[m, o] x[m, i]
+        dbias[o]      = sum_m dy[m, o]
+
+    Parameters
+    ----------
+    dy : ndarray, shape (..., C_out)
+    saved : LinearSaved
+
+    Returns
+    -------
+    dx : ndarray, shape (..., C_in)
+    dweight : ndarray, shape (C_out, C_in)
+    dbias : ndarray, shape (C_out,), or None if the forward pass had no bias
+    """
+    x, weight, has_bias = saved
+    C_out, C_in = weight.shape
+    check_floating("linear_backward", dy=dy, weight=weight)
+    check_shape("linear_backward", "dy", dy, (*x.shape[:-1], C_out), "the shape of y")
+    dy2 = dy.reshape(-1, C_out)  # (M, C_out)
+    dx = (dy2 @ weight).reshape(x.shape)  # (..., C_in)
+    dweight = dy2.T @ x.reshape(-1, C_in)  # (C_out, C_in)
+    dbias = dy2.sum(axis=0) if has_bias else None  # (C_out,)
+    return dx, dweight, dbias

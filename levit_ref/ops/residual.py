@@ -1,0 +1,63 @@
+"""Residual sum with stochastic depth. Axes: ``B`` batch, then any."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from levit_ref.ops._checks import Array, check_floating, check_not_empty, check_shape
+
+
+def drop_path_factor(rng: np.random.Generator, batch: int, drop: float, dtype: np.dtype[np.floating]) -> Array:
+    """One factor per image: 0 with probability ``drop``, else ``1 / (1 - drop)``, so that the mean is 1.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    batch : int
+    drop : float
+        In [0, 1).
+    dtype : dtype
+
+    Returns
+    -------
+    factor : ndarray, shape (batch,)
+
+    Notes
+    -----
+    Huang et al. 2016; per image as in the official LeViT code, which drops with 0.1 in LeViT-384 and nowhere else.
+    """
+    if not 0 <= drop < 1:
+        raise ValueError(f"drop_path_factor: drop must be at least 0 and below 1, got {drop}")
+    return (rng.random(batch) >= drop).astype(dtype) / dtype.type(1 - drop)
+
+
+def residual_forward(x: Array, branch: Array, factor: Array | None = None) -> tuple[Array, Array | None]:
+    """``y[b] = x[b] + factor[b] branch[b]``; without ``factor`` the plain sum.
+
+    Parameters
+    ----------
+    x, branch : ndarray, shape (B, ...)
+    factor : ndarray, shape (B,), optional
+        From :func:`drop_path_factor`, in training.
+
+    Returns
+    -------
+    y : ndarray, shape (B, ...)
+    saved : ndarray or None
+        ``factor``, shaped to multiply ``y``.
+    """
+    check_floating("residual", x=x, branch=branch, factor=factor)
+    check_not_empty("residual", "x", x)
+    check_shape("residual", "branch", branch, x.shape, "the shape of x")
+    if factor is None:
+        return x + branch, None
+    check_shape("residual", "factor", factor, x.shape[:1], "one factor for each image")
+    factor = factor.reshape(-1, *[1] * (x.ndim - 1))  # (B, 1, ...)
+    y = branch * factor
+    y += x
+    return y, factor
+
+
+def residual_backward(dy: Array, saved: Array | None) -> tuple[Array, Array]:
+    """``dx = dy`` and ``dbranch[b] = factor[b] dy[b]``: the skip path hands the gradient on unchanged."""
+    return dy, dy if saved is None else dy * saved

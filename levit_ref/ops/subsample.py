@@ -1,0 +1,66 @@
+"""Token subsampling: keep every ``stride``-th row and column of the map that the tokens came from.
+
+Axes: ``B`` batch, ``N`` tokens (N = H W, row by row), ``C`` channels.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from levit_ref.ops._checks import Array, check_floating, check_ndim, check_shape, pair
+
+
+class SubsampleSaved(NamedTuple):
+    """What :func:`subsample_backward` needs: shapes alone."""
+
+    x_shape: tuple[int, int, int]
+    resolution: tuple[int, int]
+    stride: int
+
+
+def subsample_forward(x: Array, *, resolution: int | tuple[int, int], stride: int) -> tuple[Array, SubsampleSaved]:
+    """``y[b, r, c] = x[b, r stride, c stride]`` with the tokens read as an H x W map.
+
+    Parameters
+    ----------
+    x : ndarray, shape (B, H W, C)
+    resolution : int or (int, int)
+        H and W.
+    stride : int
+
+    Returns
+    -------
+    y : ndarray, shape (B, ceil(H / stride) ceil(W / stride), C)
+    saved : SubsampleSaved
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the dtype is not floating or the tokens are not H W in number.
+
+    Notes
+    -----
+    The queries of LeViT's shrinking attention (paper, section 4.2, figure 5).
+    """
+    H, W = pair("subsample", "resolution", resolution, 1)
+    pair("subsample", "stride", stride, 1)
+    check_floating("subsample", x=x)
+    check_ndim("subsample", "x", x, "(B, N, C)")
+    B, N, C = x.shape
+    if N != H * W:
+        raise ValueError(f"subsample: x has {N} tokens (shape {x.shape}), the resolution {H}x{W} has {H * W}")
+    kept = x.reshape(B, H, W, C)[:, ::stride, ::stride]  # (B, H_out, W_out, C)
+    return kept.reshape(B, -1, C), SubsampleSaved((B, N, C), (H, W), stride)
+
+
+def subsample_backward(dy: Array, saved: SubsampleSaved) -> Array:
+    """``dx`` is ``dy`` at the tokens that were kept and 0 at those that were not."""
+    (B, N, C), (H, W), stride = saved
+    H_out, W_out = -(-H // stride), -(-W // stride)
+    check_floating("subsample_backward", dy=dy)
+    check_shape("subsample_backward", "dy", dy, (B, H_out * W_out, C), "the shape of y")
+    dx = np.zeros((B, H, W, C), dy.dtype)
+    dx[:, ::stride, ::stride] = dy.reshape(B, H_out, W_out, C)
+    return dx.reshape(B, N, C)
