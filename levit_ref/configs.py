@@ -161,63 +161,72 @@ def _small() -> list[LeViTConfig]:
     """For pictures of 32x32 pixels: 4 pixels to a token, 8x8 tokens, one head."""
     small: dict[str, Any] = {"image_size": 32, "distillation": False}
     return [
-        LeViTConfig("levit_1m_32px", (64, 128, 192), 16, (2, 4, 6), (2, 2, 2), _stem(32, 64), **small),
-        LeViTConfig("levit_3m_32px", (96, 192, 256), 16, (4, 6, 8), (2, 3, 3), _stem(48, 96), **small),
+        LeViTConfig("levit_1m_32px", (64, 96, 144), 16, (4, 6, 8), (2, 2, 2), _stem(32, 64), **small),
+        LeViTConfig("levit_3m_32px", (96, 160, 256), 16, (4, 6, 8), (2, 3, 3), _stem(48, 96), **small),
         LeViTConfig("levit_128s_32px", (128, 256, 384), 16, (4, 6, 8), (2, 3, 4), _stem(64, 128), **small),
     ]
 
 
-def _ablations(base: LeViTConfig, no_pyramid: dict[str, Any], narrow: dict[str, Any]) -> list[LeViTConfig]:
-    """A1 to A7 of the paper (table 4 and appendix A.2) for one variant; ``base`` itself is their row 0."""
-    patch = math.prod(conv.stride for conv in base.stem)
+@dataclass(frozen=True)
+class _AblationWidths:
+    """Numbers of the two ablations that change widths, chosen so that the multiply-adds stay near the base's."""
+
+    flat: tuple[int, int, int]  # A1: key_dim, heads, depth; C = 2 heads key_dim
+    plain: tuple[int, tuple[int, ...]]  # A6: key_dim, heads of each stage; C = heads key_dim
+
+
+def _ablations(base: LeViTConfig, widths: _AblationWidths) -> list[LeViTConfig]:
+    """Build A1 to A7 (the paper's section 5.6, table 4 and appendix A.2) for one variant."""
+    flat_dim, flat_heads, flat_depth = widths.flat
+    flat_C = 2 * flat_heads * flat_dim
+    plain_dim, plain_heads = widths.plain
+    plain_C = tuple(plain_dim * heads for heads in plain_heads)
+
+    def stem(C: int) -> tuple[StemConv, ...]:
+        """Build the base's stem for another number of channels."""
+        return tuple(replace(conv, channels=C * conv.channels // base.embed_dims[0]) for conv in base.stem)
+
+    pixels = math.prod(conv.stride for conv in base.stem)  # of a token, along one axis
+    patches = StemConv(base.embed_dims[0], kernel_size=pixels, stride=pixels, padding=0)
     changes: dict[str, dict[str, Any]] = {
-        "a1_no_pyramid": no_pyramid,
-        "a2_no_conv_stem": {"stem": (StemConv(base.embed_dims[0], kernel_size=patch, stride=patch, padding=0),)},
+        "a1_no_pyramid": {
+            "embed_dims": (flat_C,),
+            "key_dim": flat_dim,
+            "num_heads": (flat_heads,),
+            "depths": (flat_depth,),
+            "downsample_heads": (),
+            "stem": stem(flat_C),
+        },
+        "a2_no_conv_stem": {"stem": (patches,)},
         "a3_layer_norm": {"norm": "layer"},
         "a4_no_distillation": {"distillation": False},
         "a5_no_attention_bias": {"position": "embedding"},
-        "a6_plain_width": narrow,
+        "a6_plain_width": {
+            "embed_dims": plain_C,
+            "key_dim": plain_dim,
+            "num_heads": plain_heads,
+            "downsample_heads": tuple(4 * heads for heads in plain_heads[:-1]),
+            "stem": stem(plain_C[0]),
+            "attn_ratio": 1.0,
+            "mlp_ratio": 4.0,
+            "downsample_attn_ratio": 1.0,
+            "downsample_mlp_ratio": 4.0,
+        },
         "a7_no_attention_activation": {"attention_activation": "identity"},
     }
     return [replace(base, name=f"{base.name}_{name}", **change) for name, change in changes.items()]
 
 
 def _variants() -> dict[str, LeViTConfig]:
-    paper, later, small = _paper(), _later(), _small()
-    ablations = _ablations(
-        paper[0],
-        no_pyramid={
-            "embed_dims": (114,),
-            "key_dim": 19,
-            "num_heads": (3,),
-            "depths": (11,),
-            "stem": _stem16(114),
-            "downsample_heads": (),
-        },
-        narrow=_narrow((120, 180, 240), 30, (4, 6, 8), (16, 24), _stem16(120)),
-    )
-    return {config.name: config for config in (*paper, *later, *small, *ablations)}
-
-
-def _narrow(
-    embed_dims: tuple[int, ...],
-    key_dim: int,
-    num_heads: tuple[int, ...],
-    downsample_heads: tuple[int, ...],
-    stem: tuple[StemConv, ...],
-) -> dict[str, Any]:
-    """Ablation A6: values as wide as keys, and an MLP that expands by 4, as in ViT."""
-    return {
-        "embed_dims": embed_dims,
-        "key_dim": key_dim,
-        "num_heads": num_heads,
-        "downsample_heads": downsample_heads,
-        "stem": stem,
-        "attn_ratio": 1.0,
-        "mlp_ratio": 4.0,
-        "downsample_attn_ratio": 1.0,
-        "downsample_mlp_ratio": 4.0,
-    }
+    variants = {config.name: config for config in (*_paper(), *_later(), *_small())}
+    for name, widths in {
+        "levit_128s": _AblationWidths(flat=(19, 3, 11), plain=(30, (4, 6, 8))),
+        "levit_1m_32px": _AblationWidths(flat=(10, 3, 8), plain=(20, (3, 4, 6))),
+        "levit_3m_32px": _AblationWidths(flat=(14, 3, 10), plain=(26, (3, 5, 7))),
+        "levit_128s_32px": _AblationWidths(flat=(19, 3, 11), plain=(30, (4, 6, 8))),
+    }.items():
+        variants |= {config.name: config for config in _ablations(variants[name], widths)}
+    return variants
 
 
 VARIANTS: dict[str, LeViTConfig] = _variants()

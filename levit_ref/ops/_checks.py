@@ -21,8 +21,7 @@ def check_floating(op: str, **arrays: Array | None) -> None:
     for name, array in arrays.items():
         if array is None:
             continue
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{op}: {name} must be a numpy array, got {type(array).__name__}")
+        check_array(op, name, array)
         if not np.issubdtype(array.dtype, np.floating):
             raise TypeError(f"{op}: {name} must have a floating dtype, got {array.dtype}")
         if first is None:
@@ -31,8 +30,15 @@ def check_floating(op: str, **arrays: Array | None) -> None:
             raise TypeError(f"{op}: {name} is {array.dtype} but {first[0]} is {first[1]}; all must share one dtype")
 
 
+def check_array(op: str, name: str, array: object) -> None:
+    """Raise unless ``array`` is a NumPy array: a list would work in some places and not in others."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{op}: {name} must be a numpy array, got {type(array).__name__}")
+
+
 def check_ndim(op: str, name: str, array: npt.NDArray[Any], axes: str) -> None:
     """Raise unless ``array`` has as many axes as ``axes`` names, e.g. ``"(B, N, C)"``, and none is empty."""
+    check_array(op, name, array)
     expected = axes.count(",") + 1
     if array.ndim != expected:
         raise ValueError(f"{op}: {name} must have {expected} axes {axes}, got shape {array.shape}")
@@ -40,7 +46,9 @@ def check_ndim(op: str, name: str, array: npt.NDArray[Any], axes: str) -> None:
 
 
 def check_not_empty(op: str, name: str, array: npt.NDArray[Any]) -> None:
-    """Raise if ``array`` has no element, as an empty batch has: its statistics and its mean loss do not exist."""
+    """Raise if ``array`` has no axis, or no element as an empty batch has: its statistics and its mean do not exist."""
+    if array.ndim == 0:
+        raise ValueError(f"{op}: {name} has shape (), expected at least one axis")
     if array.size == 0:
         raise ValueError(f"{op}: {name} is empty, got shape {array.shape}; every axis needs at least one entry")
 
@@ -53,7 +61,7 @@ def check_shape(op: str, name: str, array: npt.NDArray[Any], expected: tuple[int
 
 def pair(op: str, name: str, value: int | tuple[int, int], minimum: int) -> tuple[int, int]:
     """``value`` as (rows, columns), each an integer of at least ``minimum``."""
-    both = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(both) != 2 or not all(isinstance(v, (int, np.integer)) and v >= minimum for v in both):
         raise ValueError(f"{op}: {name} must be an integer >= {minimum} or a pair of them, got {value!r}")
     return int(both[0]), int(both[1])

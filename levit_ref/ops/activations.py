@@ -76,25 +76,35 @@ def relu_backward(dy: Array, saved: Array) -> Array:
     return dy * (x > 0)
 
 
+def _logistic(x: Array) -> Array:
+    """``s(x) = 1 / (1 + exp(-x))`` in the dtype of x; SciPy has no half precision and would answer in float64."""
+    return expit(x).astype(x.dtype, copy=False)
+
+
 def silu_forward(x: Array) -> tuple[Array, Array]:
     """``y = x s(x)`` with the logistic function ``s(x) = 1 / (1 + exp(-x))``.
 
     Agrees with ``torch.nn.functional.silu``.
     """
     _check("silu", x)
-    return x * expit(x), x
+    return x * _logistic(x), x
 
 
 def silu_backward(dy: Array, saved: Array) -> Array:
     """``dx = dy s (1 + x (1 - s))``, by the product rule and ``ds/dx = s (1 - s)``."""
     x = saved
     _check_backward("silu_backward", dy, x)
-    s = expit(x)
+    s = _logistic(x)
     return dy * s * (1 + x * (1 - s))
 
 
 _INV_SQRT2 = 0.7071067811865476
 _INV_SQRT_2PI = 0.3989422804014327
+
+
+def _normal_distribution(x: Array) -> Array:
+    """``Phi(x) = (1 + erf(x / sqrt 2)) / 2`` in the dtype of x."""
+    return (0.5 * (1 + erf(x * _INV_SQRT2))).astype(x.dtype, copy=False)
 
 
 def gelu_forward(x: Array) -> tuple[Array, Array]:
@@ -103,14 +113,14 @@ def gelu_forward(x: Array) -> tuple[Array, Array]:
     Agrees with ``torch.nn.functional.gelu``. The activation of the paper's first version and of DeiT.
     """
     _check("gelu", x)
-    return x * (0.5 * (1 + erf(x * _INV_SQRT2))), x
+    return x * _normal_distribution(x), x
 
 
 def gelu_backward(dy: Array, saved: Array) -> Array:
     """``dx = dy (Phi(x) + x phi(x))`` with the normal density ``phi(x) = exp(-x^2 / 2) / sqrt(2 pi)``."""
     x = saved
     _check_backward("gelu_backward", dy, x)
-    return dy * (0.5 * (1 + erf(x * _INV_SQRT2)) + x * (_INV_SQRT_2PI * np.exp(-0.5 * x * x)))
+    return dy * (_normal_distribution(x) + x * (_INV_SQRT_2PI * np.exp(-0.5 * x * x)))
 
 
 def identity_forward(x: Array) -> tuple[Array, Array]:

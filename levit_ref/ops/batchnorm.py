@@ -74,6 +74,8 @@ def batch_norm_forward(
     """
     check_floating("batch_norm", x=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     check_not_empty("batch_norm", "x", x)
+    if not -x.ndim <= channel_axis < x.ndim:
+        raise ValueError(f"batch_norm: channel_axis is {channel_axis}, but x has only {x.ndim} axes (shape {x.shape})")
     C = x.shape[channel_axis]
     for name, vector in {
         "weight": weight,
@@ -98,7 +100,7 @@ def batch_norm_forward(
     else:
         mean, variance = running_mean, running_var
         centred = x2 - mean  # (M, C)
-    inv_std = 1 / np.sqrt(variance + eps)  # (C,)
+    inv_std = 1 / np.sqrt(variance + float(eps))  # (C,); a NumPy float64 would promote float32
     y2 = centred * (weight * inv_std)  # (M, C)
     y2 += bias
     y = np.moveaxis(y2.reshape(rows.shape), -1, channel_axis)  # the shape of x
@@ -169,6 +171,12 @@ def update_running_statistics(
         raise ValueError(
             "update_running_statistics: saved is of a forward pass with training=False, which has no batch statistics"
         )
+    check_floating(
+        "update_running_statistics", running_mean=running_mean, running_var=running_var, saved_mean=saved.mean
+    )
+    check_shape("update_running_statistics", "running_mean", running_mean, saved.mean.shape, "(C,)")
+    check_shape("update_running_statistics", "running_var", running_var, saved.mean.shape, "(C,)")
+    momentum = float(momentum)
     M = saved.centred.shape[0]
     unbiased = saved.variance * (M / (M - 1))
     return (1 - momentum) * running_mean + momentum * saved.mean, (1 - momentum) * running_var + momentum * unbiased

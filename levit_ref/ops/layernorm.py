@@ -50,7 +50,7 @@ def layer_norm_forward(x: Array, weight: Array, bias: Array, *, eps: float = 1e-
     check_shape("layer_norm", "bias", bias, (C,), "(C,)")
     centred = x - x.mean(axis=-1, keepdims=True)  # (..., C)
     variance = np.mean(centred * centred, axis=-1, keepdims=True)  # (..., 1)
-    inv_std = 1 / np.sqrt(variance + eps)  # (..., 1)
+    inv_std = 1 / np.sqrt(variance + float(eps))  # (..., 1); a NumPy float64 would promote float32
     normalised = centred * inv_std  # (..., C)
     return normalised * weight + bias, LayerNormSaved(normalised, inv_std, weight)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from levit_ref.ops._checks import Array, check_floating, check_ndim, check_shape
+from levit_ref.ops._checks import Array, check_array, check_floating, check_ndim, check_shape
 from levit_ref.ops.softmax import log_softmax
 
 
@@ -45,6 +45,8 @@ def target_distribution(
     TypeError, ValueError
         If an index is not a class, or shapes do not fit.
     """
+    check_array("cross_entropy", "targets", targets)
+    label_smoothing = float(label_smoothing)  # a NumPy float64 would promote a float32 distribution
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must lie in [0, 1], got {label_smoothing}")
     if np.issubdtype(targets.dtype, np.integer):
@@ -120,6 +122,14 @@ class DistillationSaved(NamedTuple):
     weights: tuple[float, float]  # of the two heads in the loss
 
 
+def _check_heads(op: str, logits: Array, logits_dist: Array, teacher_logits: npt.NDArray[Any]) -> None:
+    check_floating(op, logits=logits, logits_dist=logits_dist)
+    check_ndim(op, "logits", logits, "(B, K)")
+    check_shape(op, "logits_dist", logits_dist, logits.shape, "the shape of logits")
+    check_array(op, "teacher_logits", teacher_logits)
+    check_shape(op, "teacher_logits", teacher_logits, logits.shape, "the shape of logits")
+
+
 def hard_distillation_forward(
     logits: Array,
     logits_dist: Array,
@@ -153,10 +163,10 @@ def hard_distillation_forward(
     -----
     Touvron et al. 2021, equation 3; LeViT paper, section 5.2. The official code's ``distillation_type="hard"``.
     """
-    check_shape("hard_distillation", "teacher_logits", teacher_logits, logits_dist.shape, "the shape of logits_dist")
+    _check_heads("hard_distillation", logits, logits_dist, teacher_logits)
     base, saved = cross_entropy_forward(logits, targets, label_smoothing=label_smoothing)
     distilled, saved_dist = cross_entropy_forward(logits_dist, teacher_logits.argmax(axis=1))
-    weights = (1 - alpha, alpha)
+    weights = (1 - float(alpha), float(alpha))
     return type(base)(weights[0] * base + weights[1] * distilled), DistillationSaved(saved, saved_dist, weights)
 
 
@@ -196,8 +206,9 @@ def soft_distillation_forward(
     -----
     Hinton et al. 2015. The division by B K, not B, is the official code's ``distillation_type="soft"``.
     """
-    check_shape("soft_distillation", "teacher_logits", teacher_logits, logits_dist.shape, "the shape of logits_dist")
-    check_floating("soft_distillation", logits=logits, logits_dist=logits_dist, teacher_logits=teacher_logits)
+    _check_heads("soft_distillation", logits, logits_dist, teacher_logits)
+    check_floating("soft_distillation", logits=logits, teacher_logits=teacher_logits)
+    alpha, temperature = float(alpha), float(temperature)  # NumPy float64 scalars would promote float32 logits
     if not temperature > 0:
         raise ValueError(f"soft_distillation: temperature must be positive, got {temperature}")
     base, saved = cross_entropy_forward(logits, targets, label_smoothing=label_smoothing)

@@ -21,7 +21,7 @@ class PositionBiasSaved(NamedTuple):
     table_shape: tuple[int, int]
 
 
-def position_bias_index(resolution: int | tuple[int, int], stride: int = 1) -> IntArray:
+def position_bias_index(resolution: int | tuple[int, int], stride: int | tuple[int, int] = 1) -> IntArray:
     """Which entry of the table a query and a key read: ``index[q, k] = |y_q - y_k| W + |x_q - x_k|``.
 
     Keys stand on every point of the H x W map, queries on every ``stride``-th point of each axis.
@@ -30,7 +30,7 @@ def position_bias_index(resolution: int | tuple[int, int], stride: int = 1) -> I
     ----------
     resolution : int or (int, int)
         H and W of the keys' map.
-    stride : int
+    stride : int or (int, int)
         1 in ordinary attention, 2 where attention shrinks the map.
 
     Returns

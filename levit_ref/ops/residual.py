@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 
 from levit_ref.ops._checks import Array, check_floating, check_not_empty, check_shape
 
 
-def drop_path_factor(rng: np.random.Generator, batch: int, drop: float, dtype: np.dtype[np.floating]) -> Array:
+def drop_path_factor(rng: np.random.Generator, batch: int, drop: float, dtype: npt.DTypeLike) -> Array:
     """One factor per image: 0 with probability ``drop``, else ``1 / (1 - drop)``, so that the mean is 1.
 
     Parameters
@@ -28,10 +31,18 @@ def drop_path_factor(rng: np.random.Generator, batch: int, drop: float, dtype: n
     """
     if not 0 <= drop < 1:
         raise ValueError(f"drop_path_factor: drop must be at least 0 and below 1, got {drop}")
-    return (rng.random(batch) >= drop).astype(dtype) / dtype.type(1 - drop)
+    keep = (rng.random(batch) >= drop).astype(dtype)
+    return keep / keep.dtype.type(1 - drop)
 
 
-def residual_forward(x: Array, branch: Array, factor: Array | None = None) -> tuple[Array, Array | None]:
+class ResidualSaved(NamedTuple):
+    """What :func:`residual_backward` needs: neither of the two summands."""
+
+    shape: tuple[int, ...]
+    factor: Array | None  # (B, 1, ...): shaped to multiply y
+
+
+def residual_forward(x: Array, branch: Array, factor: Array | None = None) -> tuple[Array, ResidualSaved]:
     """``y[b] = x[b] + factor[b] branch[b]``; without ``factor`` the plain sum.
 
     Parameters
@@ -43,21 +54,31 @@ def residual_forward(x: Array, branch: Array, factor: Array | None = None) -> tu
     Returns
     -------
     y : ndarray, shape (B, ...)
-    saved : ndarray or None
-        ``factor``, shaped to multiply ``y``.
+    saved : ResidualSaved
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes differ or are not floating, shapes differ, or the batch is empty.
     """
     check_floating("residual", x=x, branch=branch, factor=factor)
     check_not_empty("residual", "x", x)
     check_shape("residual", "branch", branch, x.shape, "the shape of x")
     if factor is None:
-        return x + branch, None
+        return x + branch, ResidualSaved(x.shape, None)
     check_shape("residual", "factor", factor, x.shape[:1], "one factor for each image")
     factor = factor.reshape(-1, *[1] * (x.ndim - 1))  # (B, 1, ...)
     y = branch * factor
     y += x
-    return y, factor
+    return y, ResidualSaved(x.shape, factor)
 
 
-def residual_backward(dy: Array, saved: Array | None) -> tuple[Array, Array]:
-    """``dx = dy`` and ``dbranch[b] = factor[b] dy[b]``: the skip path hands the gradient on unchanged."""
-    return dy, dy if saved is None else dy * saved
+def residual_backward(dy: Array, saved: ResidualSaved) -> tuple[Array, Array]:
+    """``dx = dy`` and ``dbranch[b] = factor[b] dy[b]``: the skip path hands the gradient on unchanged.
+
+    Not a copy of it: ``dx``, and without a factor ``dbranch``, are ``dy`` itself.
+    """
+    shape, factor = saved
+    check_floating("residual_backward", dy=dy, factor=factor)
+    check_shape("residual_backward", "dy", dy, shape, "the shape of y")
+    return dy, dy if factor is None else dy * factor

@@ -55,5 +55,7 @@ def softmax_backward(dy: Array, saved: Array) -> Array:
 
 def log_softmax(x: Array) -> Array:
     """``x_k - max x - log sum_j exp(x_j - max x)``, without forming the softmax, whose small entries round to 0."""
+    check_floating("log_softmax", x=x)
+    check_not_empty("log_softmax", "x", x)
     shifted = x - x.max(axis=-1, keepdims=True)  # (..., K)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

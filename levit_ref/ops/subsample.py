@@ -17,10 +17,10 @@ class SubsampleSaved(NamedTuple):
 
     x_shape: tuple[int, int, int]
     resolution: tuple[int, int]
-    stride: int
+    stride: tuple[int, int]
 
 
-def subsample_forward(x: Array, *, resolution: int | tuple[int, int], stride: int) -> tuple[Array, SubsampleSaved]:
+def subsample_forward(x: Array, *, resolution: int | tuple[int, int], stride: int | tuple[int, int]) -> tuple[Array, SubsampleSaved]:
     """``y[b, r, c] = x[b, r stride, c stride]`` with the tokens read as an H x W map.
 
     Parameters
@@ -28,7 +28,8 @@ def subsample_forward(x: Array, *, resolution: int | tuple[int, int], stride: in
     x : ndarray, shape (B, H W, C)
     resolution : int or (int, int)
         H and W.
-    stride : int
+    stride : int or (int, int)
+        Rows and columns.
 
     Returns
     -------
@@ -45,22 +46,22 @@ def subsample_forward(x: Array, *, resolution: int | tuple[int, int], stride: in
     The queries of LeViT's shrinking attention (paper, section 4.2, figure 5).
     """
     H, W = pair("subsample", "resolution", resolution, 1)
-    pair("subsample", "stride", stride, 1)
+    s_y, s_x = pair("subsample", "stride", stride, 1)
     check_floating("subsample", x=x)
     check_ndim("subsample", "x", x, "(B, N, C)")
     B, N, C = x.shape
     if N != H * W:
         raise ValueError(f"subsample: x has {N} tokens (shape {x.shape}), the resolution {H}x{W} has {H * W}")
-    kept = x.reshape(B, H, W, C)[:, ::stride, ::stride]  # (B, H_out, W_out, C)
-    return kept.reshape(B, -1, C), SubsampleSaved((B, N, C), (H, W), stride)
+    kept = x.reshape(B, H, W, C)[:, ::s_y, ::s_x]  # (B, H_out, W_out, C)
+    return kept.reshape(B, -1, C), SubsampleSaved((B, N, C), (H, W), (s_y, s_x))
 
 
 def subsample_backward(dy: Array, saved: SubsampleSaved) -> Array:
     """``dx`` is ``dy`` at the tokens that were kept and 0 at those that were not."""
-    (B, N, C), (H, W), stride = saved
-    H_out, W_out = -(-H // stride), -(-W // stride)
+    (B, N, C), (H, W), (s_y, s_x) = saved
+    H_out, W_out = -(-H // s_y), -(-W // s_x)  # rounded up
     check_floating("subsample_backward", dy=dy)
     check_shape("subsample_backward", "dy", dy, (B, H_out * W_out, C), "the shape of y")
     dx = np.zeros((B, H, W, C), dy.dtype)
-    dx[:, ::stride, ::stride] = dy.reshape(B, H_out, W_out, C)
+    dx[:, ::s_y, ::s_x] = dy.reshape(B, H_out, W_out, C)
     return dx.reshape(B, N, C)

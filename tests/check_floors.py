@@ -1,0 +1,70 @@
+"""The floors of docs/architecture.md, checked: a module may import only from floors below its own.
+
+``python tests/check_floors.py`` prints every import that goes up or sideways, and fails if there is one.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent / "levit_ref"
+
+FLOORS = {
+    "_version": 0,
+    "ops": 1,
+    "backends": 2,
+    "nn": 3,
+    "configs": 4,
+    "data": 5,
+    "checkpoints": 5,
+    "training": 5,
+    "__init__": 6,
+    "cli": 7,
+    "__main__": 8,
+}
+SIDEWAYS = {("training", "data"), ("training", "checkpoints")}
+"""The only imports allowed between places of one floor."""
+
+
+def place_of(module: str) -> str:
+    """``levit_ref.nn.stem`` is in ``nn``; the package itself is ``__init__``."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def imports_of(path: Path) -> list[tuple[int, str]]:
+    """(line, module of levit_ref) for every import that runs; those under TYPE_CHECKING do not."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "levit_ref":
+            modules = [node.module] if node.module != "levit_ref" else [f"levit_ref.{a.name}" for a in node.names]
+            found += [(node.lineno, m) for m in modules]
+        elif isinstance(node, ast.Import):
+            found += [(node.lineno, a.name) for a in node.names if a.name.split(".")[0] == "levit_ref"]
+    return found
+
+
+def violations() -> list[str]:
+    """Every import that does not go down, as ``file:line: from -> to``."""
+    bad = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        place = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for line, module in imports_of(path):
+            target = place_of(module)
+            target = target if target in FLOORS else "__init__"
+            down = FLOORS[target] < FLOORS[place]
+            if not (down or target == place or (place, target) in SIDEWAYS):
+                bad.append(f"{path.relative_to(PACKAGE.parent)}:{line}: {place} -> {target}")
+    return bad
+
+
+if __name__ == "__main__":
+    found = violations()
+    print("\n".join(found) or "every import goes down")
+    sys.exit(bool(found))
