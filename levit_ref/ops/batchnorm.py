@@ -96,7 +96,7 @@ def batch_norm_forward(
             )
         mean: Array = _sum_rows(x2) / M  # (C,)
         centred = x2 - mean  # (M, C)
-        variance: Array = np.einsum("mc,mc->c", centred, centred) / M  # (C,); two passes: no cancellation
+        variance: Array = _sum_rows(centred, centred) / M  # (C,); two passes: no cancellation
     else:
         mean, variance = running_mean, running_var
         centred = x2 - mean  # (M, C)
@@ -135,7 +135,7 @@ def batch_norm_backward(dy: Array, saved: BatchNormSaved) -> tuple[Array, Array,
     M = len(dy2)
 
     dbias = _sum_rows(dy2)  # (C,)
-    dweight = np.einsum("mc,mc->c", dy2, centred) * inv_std  # (C,)
+    dweight = _sum_rows(dy2, centred) * inv_std  # (C,)
     if training:
         dx2 = centred * (-inv_std * dweight / M)  # (M, C): - n (sum dy n) / M
         dx2 -= dbias / M
@@ -182,6 +182,20 @@ def update_running_statistics(
     return (1 - momentum) * running_mean + momentum * saved.mean, (1 - momentum) * running_var + momentum * unbiased
 
 
-def _sum_rows(x: Array) -> Array:
-    """``x.sum(axis=0)`` for (M, C) as a matrix-vector product: one pass at memory speed."""
-    return np.ones(x.shape[0], x.dtype) @ x
+_BLOCK = 1024
+
+
+def _sum_rows(*factors: Array) -> Array:
+    """Sum over the rows of the product of arrays of shape (M, C), block by block: (C,).
+
+    A single float32 accumulator would lose a thousandth of the variance over the 1.6 million rows that a batch of
+    128 has behind the first convolution; one for each block, added up afterwards, loses a millionth.
+    """
+    M, C = factors[0].shape
+    whole = M - M % _BLOCK
+    subscripts = ",".join(["...mc"] * len(factors)) + "->...c"
+    total = np.einsum(subscripts, *(factor[whole:] for factor in factors))  # (C,)
+    if whole:
+        blocks = (factor[:whole].reshape(-1, _BLOCK, C) for factor in factors)  # (M // _BLOCK, _BLOCK, C) each
+        total = total + np.einsum(subscripts, *blocks).sum(axis=0)
+    return total

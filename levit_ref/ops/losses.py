@@ -214,10 +214,12 @@ def soft_distillation_forward(
     base, saved = cross_entropy_forward(logits, targets, label_smoothing=label_smoothing)
     log_teacher = log_softmax(teacher_logits / temperature)  # (B, K)
     teacher = np.exp(log_teacher)
-    cross, saved_dist = cross_entropy_forward(logits_dist / temperature, teacher)
-    entropy = -(teacher * log_teacher).sum() / len(teacher)  # KL = cross-entropy minus the teacher's own entropy
-    K = logits.shape[1]
-    loss = (1 - alpha) * base + alpha * temperature**2 / K * (cross - entropy)
+    log_probs = log_softmax(logits_dist / temperature)  # (B, K)
+    # The difference inside the sum: as cross-entropy minus entropy a small divergence would lose most of its digits.
+    divergence = (teacher * (log_teacher - log_probs)).sum()
+    B, K = logits.shape
+    loss = (1 - alpha) * base + alpha * temperature**2 / (B * K) * divergence
+    saved_dist = CrossEntropySaved(np.exp(log_probs), teacher)  # KL is cross-entropy up to the teacher's own entropy
     return type(base)(loss), DistillationSaved(saved, saved_dist, (1 - alpha, alpha * temperature / K))
 
 

@@ -20,7 +20,9 @@ class SubsampleSaved(NamedTuple):
     stride: tuple[int, int]
 
 
-def subsample_forward(x: Array, *, resolution: int | tuple[int, int], stride: int | tuple[int, int]) -> tuple[Array, SubsampleSaved]:
+def subsample_forward(
+    x: Array, *, resolution: int | tuple[int, int], stride: int | tuple[int, int]
+) -> tuple[Array, SubsampleSaved]:
     """``y[b, r, c] = x[b, r stride, c stride]`` with the tokens read as an H x W map.
 
     Parameters

@@ -1,0 +1,1 @@
+"""Tests of levit_ref; the folders mirror the package."""
