@@ -1,0 +1,64 @@
+"""What a user may give where a model is expected: the name of a variant, or a checkpoint."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from levit_ref.checkpoints import ModelMetadata, load_model
+from levit_ref.configs import create_model, list_models
+from levit_ref.nn import LeViT
+
+RUN_CHECKPOINTS = ("best.safetensors", "last.safetensors")
+"""Which file of a run folder is meant by the folder: the first that is there."""
+
+
+def load_checkpoint(path: Path) -> tuple[LeViT, ModelMetadata]:
+    """Read the model of a checkpoint file, or of a run folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file, or no checkpoint in the folder.
+    CheckpointError
+        If it is no checkpoint, or a damaged one.
+    """
+    if path.is_dir():
+        found = [path / name for name in RUN_CHECKPOINTS if (path / name).is_file()]
+        if not found:
+            raise FileNotFoundError(f"{path}: a folder without a checkpoint ({' or '.join(RUN_CHECKPOINTS)})")
+        path = found[0]
+    return load_model(path)
+
+
+def variant_or_checkpoint(
+    model: str, *, num_classes: int | None = None, image_size: tuple[int, int] | None = None
+) -> LeViT:
+    """Build a variant with fresh weights, or read a checkpoint.
+
+    Parameters
+    ----------
+    model : str
+        A name of :func:`levit_ref.list_models`, else a path.
+    num_classes : int, optional
+    image_size : (int, int), optional
+        Of a variant only: a checkpoint has its own. By default 1000 and what the variant is meant for.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If ``model`` is neither, or an option does not go with it.
+    """
+    if model in list_models():
+        return create_model(model, num_classes=1000 if num_classes is None else num_classes, image_size=image_size)
+    if not _looks_like_a_path(model):
+        create_model(model)  # raises, and names the nearest variants
+    if num_classes is not None or image_size is not None:
+        raise ValueError(
+            f"{model}: --num-classes and --image-size go with the name of a variant; a checkpoint has its own"
+        )
+    return load_checkpoint(Path(model))[0]
+
+
+def _looks_like_a_path(text: str) -> bool:
+    return os.path.exists(text) or os.path.basename(text) != text or text.endswith(".safetensors")

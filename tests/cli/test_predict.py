@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from levit_ref.checkpoints import load_model, save_model
+from levit_ref.data import load_dataset, normalise
+
+from .conftest import Run, error_line
+
+
+def test_probabilities_are_those_of_the_model(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    dataset = load_dataset("shapes", "test", size=3)
+    pixels = dataset.batch([2])  # (1, 3, 32, 32): the size of the model, so that nothing is resampled
+    path = tmp_path / "shape.png"
+    Image.fromarray(pixels[0].transpose(1, 2, 0)).save(path)
+
+    result = run("predict", path, "--model", checkpoint, "--top", "10", "--json")
+    found = json.loads(result.stdout)
+
+    model, about = load_model(checkpoint)
+    with model.inference():
+        logits = model(normalise(pixels, about.mean, about.std))[0].astype(float)  # (K,)
+    expected = np.exp(logits) / np.exp(logits).sum()
+    assert result.exit_code == 0
+    assert found["image"] == str(path)
+    assert [line["index"] for line in found["predictions"]] == list(np.argsort(-expected))
+    for line in found["predictions"]:
+        assert line["probability"] == pytest.approx(expected[line["index"]], rel=1e-6)
+        assert line["class"] == dataset.classes[line["index"]]
+
+
+def test_text_shows_the_five_best(run: Run, checkpoint: Path, picture: Path) -> None:
+    lines = run("predict", picture, "-m", checkpoint).stdout.splitlines()
+    assert lines[0] == str(picture)  # in full, however long
+    shares = [float(line.split()[0].rstrip("%")) for line in lines[1:]]
+    assert len(shares) == 5
+    assert shares == sorted(shares, reverse=True)
+    assert len(run("predict", picture, "-m", checkpoint, "--top", "2").stdout.splitlines()) == 3
+    assert len(run("predict", picture, "-m", checkpoint, "--top", "99").stdout.splitlines()) == 11
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "suffix"),
+    [
+        ("L", (32, 32), "png"),
+        ("LA", (20, 90), "png"),
+        ("P", (1, 1), "gif"),
+        ("RGBA", (300, 40), "png"),
+        ("CMYK", (50, 40), "jpg"),
+        ("1", (33, 32), "bmp"),
+    ],
+)
+def test_any_mode_and_size(
+    run: Run, checkpoint: Path, tmp_path: Path, mode: str, size: tuple[int, int], suffix: str
+) -> None:
+    path = tmp_path / f"picture.{suffix}"
+    Image.new(mode, size).save(path)
+    result = run("predict", path, "-m", checkpoint, "--json")
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)["predictions"]) == 5
+
+
+def test_exif_orientation_is_obeyed(run: Run, checkpoint: Path, picture: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "turn right by 90 degrees to see it upright"
+    with Image.open(picture) as upright:
+        upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    turned = json.loads(run("predict", tmp_path / "turned.png", "-m", checkpoint, "--json").stdout)
+    upright_too = json.loads(run("predict", picture, "-m", checkpoint, "--json").stdout)
+    assert turned["predictions"] == upright_too["predictions"]
+
+
+def test_bad_pictures_are_reported_and_the_others_classified(
+    run: Run, checkpoint: Path, picture: Path, tmp_path: Path
+) -> None:
+    broken, missing = tmp_path / "broken.jpg", tmp_path / "missing.png"
+    broken.write_bytes(b"\xff\xd8\xff\xe0 no more")
+    truncated = tmp_path / "truncated.png"
+    truncated.write_bytes(picture.read_bytes()[:2000])
+    images = (broken, picture, missing, truncated, tmp_path)
+
+    result = run("predict", *images, "-m", checkpoint, "--json")
+    records = [json.loads(line) for line in result.stdout.splitlines()]  # one line each, in order
+    assert result.exit_code == 2
+    assert [record["image"] for record in records] == [str(path) for path in images]
+    assert ["predictions" in record for record in records] == [False, True, False, False, False]
+    complaints = result.stderr.splitlines()
+    assert len(complaints) == 4
+    for path, complaint in zip((broken, missing, truncated, tmp_path), complaints, strict=True):
+        assert complaint.startswith(f"levit-ref: error: {path}: ")
+
+    assert str(picture) in run("predict", *images, "-m", checkpoint).stdout
+
+
+def test_classes_without_names_have_numbers(run: Run, checkpoint: Path, picture: Path, tmp_path: Path) -> None:
+    model, about = load_model(checkpoint)
+    save_model(tmp_path / "nameless.safetensors", model, mean=about.mean, std=about.std)
+    found = json.loads(run("predict", picture, "-m", tmp_path / "nameless.safetensors", "--json").stdout)
+    assert all(line["class"] == str(line["index"]) for line in found["predictions"])
+
+
+def test_errors_name_what_is_wrong(run: Run, checkpoint: Path, picture: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(checkpoint.read_bytes()[:5000])
+    assert error_line(run("predict", picture, "-m", cut)).startswith(f"{cut}: ")
+    assert error_line(run("predict", picture, "-m", picture)).startswith(f"{picture}: ")
+    assert "gone.safetensors" in error_line(run("predict", picture, "-m", tmp_path / "gone.safetensors"))
+    assert "--model" in error_line(run("predict", picture))
+    assert "images" in error_line(run("predict", "-m", checkpoint)).lower()
+    assert "--top" in error_line(run("predict", picture, "-m", checkpoint, "--top", "0"))
