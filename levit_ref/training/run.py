@@ -1,0 +1,80 @@
+"""``train``: a run from its settings and its folder, new or resumed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+from levit_ref.training.config import TrainConfig
+from levit_ref.training.parts import Datasets, load_datasets
+from levit_ref.training.progress import Progress
+from levit_ref.training.run_folder import RunFolder
+from levit_ref.training.settings import ConfigError
+from levit_ref.training.trainer import Trainer, TrainResult
+
+
+def train(
+    config: TrainConfig | None,
+    run_dir: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    datasets: Datasets | None = None,
+    progress: Progress | None = None,
+    command: str = "",
+) -> TrainResult:
+    """Train a model, with everything about the run kept in its folder.
+
+    Parameters
+    ----------
+    config : TrainConfig or None
+        None only with ``resume``: the settings that the run was started with. Given with ``resume``, it must agree
+        with them in all that has an influence on the result.
+    run_dir : path-like
+        Made if it is not there. What lies in it: :mod:`levit_ref.training.run_folder`.
+    resume : bool
+        Continue the run in ``run_dir`` from its last checkpoint, to the same bits as without the interruption; a
+        run killed before its first checkpoint starts again.
+    datasets : Datasets, optional
+        Pictures of one's own; else those that the settings name.
+    progress : Progress, optional
+        By default on standard output.
+    command : str
+        Command line to record in the folder.
+
+    Returns
+    -------
+    result : TrainResult
+        Its ``exit_status`` is 0 if all epochs are done, 130 after Ctrl-C and 143 after SIGTERM.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder holds something and ``resume`` is false.
+    FileNotFoundError
+        If there is no run to resume, or pictures or a teacher are missing.
+    ConfigError, CheckpointError, ValueError
+        If settings, checkpoint or pictures do not go together.
+    NonFiniteError
+        If the loss is NaN or infinite; the message names the layer where it began.
+    """
+    folder = RunFolder(run_dir)
+    if resume:
+        recorded = folder.read_config()
+        config = recorded if config is None else config
+    elif config is None:
+        raise ConfigError("train: a new run needs a configuration")
+    else:
+        folder.check_unused()  # before the pictures are loaded, which may take long
+    datasets = load_datasets(config) if datasets is None else datasets
+    if not resume:
+        folder.create(config)
+    with folder.locked():
+        trainer = Trainer(
+            config,
+            folder,
+            datasets,
+            progress=progress,
+            resume_command=f"levit-ref train --resume {shlex.quote(os.fspath(run_dir))}",
+        )
+        folder.record_session(command)
+        return trainer.run()
