@@ -34,7 +34,11 @@ class LinearNorm(nn.Module):
 class Attention(nn.Module):
     """Both attentions: with ``stride`` 1 queries, keys and values come out of one product."""
 
-    def __init__(self, c_in: int, c_out: int, d: int, heads: int, ratio: float, resolution: tuple[int, int], stride: int):
+    index: Tensor
+
+    def __init__(
+        self, c_in: int, c_out: int, d: int, heads: int, ratio: float, resolution: tuple[int, int], stride: int
+    ):
         super().__init__()
         self.heads, self.d, self.e, self.stride, self.resolution = heads, d, int(ratio * d), stride, resolution
         if stride == 1:
@@ -120,8 +124,7 @@ class TorchLeViT(nn.Module):
             ]
             stage["blocks"] = nn.Sequential(*blocks)
             self.stages.append(nn.Sequential(stage))
-        heads = ["head", "head_dist"] if config.distillation else ["head"]
-        for name in heads:
+        for name in ["head", "head_dist"] if config.distillation else ["head"]:
             c = config.embed_dims[-1]
             setattr(self, name, nn.Sequential(OrderedDict(bn=nn.BatchNorm1d(c), linear=nn.Linear(c, num_classes))))
 

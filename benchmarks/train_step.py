@@ -26,14 +26,24 @@ from torch_levit import TorchLeViT
 import levit_ref
 from levit_ref import ops
 from levit_ref.nn import LeViT, count_macs
+from levit_ref.training.flat import BoolArray, decay_mask
 from levit_ref.training.optimizer import AdamW
 
 LR, WEIGHT_DECAY = 1e-3, 0.05
 
 
+def _decay_mask(model: LeViT) -> BoolArray:
+    return decay_mask((name, parameter.shape) for name, parameter in model.named_parameters())
+
+
+def torch_loss(heads: list[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+    """Mean of the heads' cross-entropies."""
+    return torch.stack([torch.nn.functional.cross_entropy(head, labels) for head in heads]).mean()
+
+
 def numpy_step(model: LeViT, images: np.ndarray, labels: np.ndarray) -> tuple[Callable[[], float], Callable[[], float]]:
     """Loss with gradients, and the whole step, of our model."""
-    optimizer = AdamW(model, weight_decay=WEIGHT_DECAY)
+    optimizer = AdamW(model.flat_data, model.flat_grad, _decay_mask(model), weight_decay=WEIGHT_DECAY)
 
     def gradients() -> float:
         model.zero_grad()
@@ -59,8 +69,7 @@ def torch_step(model: TorchLeViT, images: np.ndarray, labels: np.ndarray, compil
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
-        heads = run(x)
-        loss = sum(torch.nn.functional.cross_entropy(head, y) for head in heads) / len(heads)
+        loss = torch_loss(run(x), y)
         loss.backward()
         optimizer.step()
         return float(loss.detach())
@@ -72,12 +81,12 @@ def check_agreement(ours: LeViT, theirs: TorchLeViT, images: np.ndarray, labels:
     """Refuse to time two different computations."""
     gradients, _ = numpy_step(ours, images, labels)
     loss = gradients()
-    heads = theirs(torch.from_numpy(images))
-    loss_torch = sum(torch.nn.functional.cross_entropy(h, torch.from_numpy(labels)) for h in heads) / len(heads)
+    loss_torch = torch_loss(theirs(torch.from_numpy(images)), torch.from_numpy(labels))
     loss_torch.backward()
     scale = float(np.abs(ours.flat_grad).max())
     named = dict(theirs.named_parameters())
-    worst = max(float(np.abs(p.grad - named[n].grad.numpy()).max()) / scale for n, p in ours.named_parameters())
+    differences = (np.abs(p.grad - np.asarray(named[name].grad)).max() for name, p in ours.named_parameters())
+    worst = float(max(differences)) / scale
     if abs(loss - float(loss_torch)) > 1e-4 or worst > 1e-3:
         raise SystemExit(f"the two disagree: loss {loss} and {float(loss_torch)}, gradients by {worst:.1e}")
     theirs.zero_grad()
@@ -142,7 +151,9 @@ def main() -> None:
         pairs = [a / b for a, b in zip(times, medians["PyTorch eager"], strict=True)]
         ratios[name] = statistics.median(pairs)
         share = gflop / ms / peak
-        print(f"{name:16}{ms * 1e3:12.0f}{min(times) * 1e3:8.0f}{args.batch / ms:10.0f}{share:9.0%}{ratios[name]:14.2f}")
+        print(
+            f"{name:16}{ms * 1e3:12.0f}{min(times) * 1e3:8.0f}{args.batch / ms:10.0f}{share:9.0%}{ratios[name]:14.2f}"
+        )
     if args.json:
         record = {
             "model": args.model,

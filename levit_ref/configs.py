@@ -133,6 +133,11 @@ def _stem8(C: int) -> tuple[StemConv, ...]:
     return _stem(C // 4, C // 2, C)
 
 
+def _stem4(C: int) -> tuple[StemConv, ...]:
+    """Three convolutions, the first at full resolution, 4 pixels to a token: for small pictures."""
+    return StemConv(C // 4, stride=1), StemConv(C // 2), StemConv(C)
+
+
 def _paper() -> list[LeViTConfig]:
     """Table 2 of the paper."""
     return [
@@ -145,7 +150,10 @@ def _paper() -> list[LeViTConfig]:
 
 
 def _later() -> list[LeViTConfig]:
-    """Variants that came after the paper and are public in timm: wider or deeper, with SiLU, one head, no weights."""
+    """Variants that came after the paper and are public in timm: wider or deeper, with SiLU, no weights.
+
+    One head, but for the first: there timm leaves the second one on.
+    """
     rows = [
         ("levit_384_s8", (384, 512, 768), 32, (6, 9, 12), (4, 4, 4), _stem8(384)),
         ("levit_512_s8", (512, 640, 896), 64, (8, 10, 14), (4, 4, 4), _stem8(512)),
@@ -153,16 +161,16 @@ def _later() -> list[LeViTConfig]:
         ("levit_256d", (256, 384, 512), 32, (4, 6, 8), (4, 8, 6), _stem16(256)),
         ("levit_512d", (512, 640, 768), 64, (8, 10, 12), (4, 8, 6), _stem16(512)),
     ]
-    silu: dict[str, Any] = {"activation": "silu", "attention_activation": "silu", "distillation": False}
-    return [LeViTConfig(*row, **silu) for row in rows]
+    silu: dict[str, Any] = {"activation": "silu", "attention_activation": "silu"}
+    return [LeViTConfig(*row, **silu, distillation=row[0] == "levit_384_s8") for row in rows]
 
 
 def _small() -> list[LeViTConfig]:
     """For pictures of 32x32 pixels: 4 pixels to a token, 8x8 tokens, one head."""
     small: dict[str, Any] = {"image_size": 32, "distillation": False}
     return [
-        LeViTConfig("levit_1m_32px", (64, 96, 144), 16, (4, 6, 8), (2, 2, 2), _stem(32, 64), **small),
-        LeViTConfig("levit_3m_32px", (96, 160, 256), 16, (4, 6, 8), (2, 3, 3), _stem(48, 96), **small),
+        LeViTConfig("levit_1m_32px", (64, 96, 144), 16, (4, 6, 8), (2, 2, 2), _stem4(64), **small),
+        LeViTConfig("levit_3m_32px", (96, 160, 256), 16, (4, 6, 8), (2, 3, 3), _stem4(96), **small),
         LeViTConfig("levit_128s_32px", (128, 256, 384), 16, (4, 6, 8), (2, 3, 4), _stem(64, 128), **small),
     ]
 

@@ -4,6 +4,7 @@ from levit_ref.nn.attention import Attention, AttentionDownsample
 from levit_ref.nn.blocks import Block, Downsample, Residual, Stage
 from levit_ref.nn.cost import Cost, component_costs, count_macs, count_parameters
 from levit_ref.nn.layers import Activation, BatchNorm, Conv2d, LayerNorm, Linear
+from levit_ref.nn.ledger import Ledger, LedgerRow, cost_ledger
 from levit_ref.nn.levit import HeadLogits, LeViT
 from levit_ref.nn.mlp import Mlp
 from levit_ref.nn.module import Buffer, Module, Parameter
@@ -26,6 +27,8 @@ __all__ = [
     "HeadLogits",
     "LayerNorm",
     "LeViT",
+    "Ledger",
+    "LedgerRow",
     "Linear",
     "LinearNorm",
     "Mlp",
@@ -37,6 +40,7 @@ __all__ = [
     "Stem",
     "Tap",
     "component_costs",
+    "cost_ledger",
     "count_macs",
     "count_parameters",
     "no_tap",

@@ -190,11 +190,11 @@ class LeViT(Module):
 
     def flatten(self, dtype: npt.DTypeLike) -> None:
         """Move all parameters, gradients and running statistics into one flat array each, of the given dtype."""
+        if not np.issubdtype(np.dtype(dtype), np.floating):
+            raise TypeError(f"LeViT: dtype must be floating, got {np.dtype(dtype)}")
         parameters = [p for _, p in self.named_parameters()]
         total = sum(p.size for p in parameters)
         self.flat_data, self.flat_grad = np.zeros(total, dtype), np.zeros(total, dtype)
-        if not np.issubdtype(self.flat_data.dtype, np.floating):
-            raise TypeError(f"LeViT: dtype must be floating, got {self.flat_data.dtype}")
         start = 0
         for parameter in parameters:
             window = slice(start, start + parameter.size)

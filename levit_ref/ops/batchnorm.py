@@ -87,6 +87,7 @@ def batch_norm_forward(
     rows = np.moveaxis(x, channel_axis, -1)  # (..., C)
     x2 = rows.reshape(-1, C)  # (M, C)
     M = x2.shape[0]
+    blocks = _row_blocks(M, C)
 
     if training:
         if M < 2:
@@ -94,15 +95,23 @@ def batch_norm_forward(
                 f"batch_norm: training needs more than one value per channel, got x of shape {x.shape}: "
                 "the variance of a single value is 0. Use a batch of at least 2, or eval mode"
             )
-        mean: Array = _sum_rows(x2) / M  # (C,)
-        centred = x2 - mean  # (M, C)
-        variance: Array = _sum_rows(centred, centred) / M  # (C,); two passes: no cancellation
+        mean: Array = sum(_sum_rows(x2[m]) for m in blocks) / M  # (C,)
     else:
-        mean, variance = running_mean, running_var
-        centred = x2 - mean  # (M, C)
+        mean = running_mean
+    centred = np.empty(x2.shape, x.dtype)  # (M, C)
+    squares = np.zeros(C, x.dtype)
+    (means,) = _spread(blocks, mean)
+    for m in blocks:
+        block = np.subtract(x2[m], means[: len(x2[m])], out=centred[m])
+        if training:
+            squares += _sum_rows(block * block)
+    variance = squares / M if training else running_var  # (C,); of centred values: no cancellation
     inv_std = 1 / np.sqrt(variance + float(eps))  # (C,); a NumPy float64 would promote float32
-    y2 = centred * (weight * inv_std)  # (M, C)
-    y2 += bias
+    y2 = np.empty(x2.shape, x.dtype)  # (M, C)
+    scales, shifts = _spread(blocks, weight * inv_std, bias)
+    for m in blocks:
+        block = np.multiply(centred[m], scales[: len(x2[m])], out=y2[m])
+        block += shifts[: len(block)]
     y = np.moveaxis(y2.reshape(rows.shape), -1, channel_axis)  # the shape of x
     return y, BatchNormSaved(centred, inv_std, weight, mean, variance, training, channel_axis, x.shape)
 
@@ -134,15 +143,24 @@ def batch_norm_backward(dy: Array, saved: BatchNormSaved) -> tuple[Array, Array,
     dy2 = rows.reshape(centred.shape)  # (M, C)
     M = len(dy2)
 
-    dbias = _sum_rows(dy2)  # (C,)
-    dweight = _sum_rows(dy2, centred) * inv_std  # (C,)
-    if training:
-        dx2 = centred * (-inv_std * dweight / M)  # (M, C): - n (sum dy n) / M
-        dx2 -= dbias / M
-        dx2 += dy2
-        dx2 *= weight * inv_std
-    else:
-        dx2 = dy2 * (weight * inv_std)  # (M, C)
+    blocks = _row_blocks(M, len(weight))
+    dbias = np.zeros_like(weight)  # (C,)
+    dweight = np.zeros_like(weight)  # (C,)
+    for m in blocks:
+        dbias += _sum_rows(dy2[m])
+        dweight += _sum_rows(dy2[m] * centred[m])
+    dweight *= inv_std
+    dx2 = np.empty_like(centred)  # (M, C)
+    scales, shifts, slopes = _spread(blocks, weight * inv_std, dbias / M, inv_std * dweight / M)
+    for m in blocks:
+        n_rows = len(dy2[m])
+        if training:
+            block = np.multiply(centred[m], slopes[:n_rows], out=dx2[m])  # n (sum dy n) / M
+            block += shifts[:n_rows]
+            np.subtract(dy2[m], block, out=block)
+            block *= scales[:n_rows]
+        else:
+            np.multiply(dy2[m], scales[:n_rows], out=dx2[m])
     return np.moveaxis(dx2.reshape(rows.shape), -1, channel_axis), dweight, dbias
 
 
@@ -182,20 +200,21 @@ def update_running_statistics(
     return (1 - momentum) * running_mean + momentum * saved.mean, (1 - momentum) * running_var + momentum * unbiased
 
 
-_BLOCK = 1024
+def _row_blocks(M: int, C: int) -> list[slice]:
+    """Cut M rows of C channels into blocks of about 128k values: passes over one after another stay in the cache.
 
-
-def _sum_rows(*factors: Array) -> Array:
-    """Sum over the rows of the product of arrays of shape (M, C), block by block: (C,).
-
-    A single float32 accumulator would lose a thousandth of the variance over the 1.6 million rows that a batch of
-    128 has behind the first convolution; one for each block, added up afterwards, loses a millionth.
+    It also keeps sums accurate. One float32 accumulator loses a thousandth of the variance over the 1.6 million rows
+    that a batch of 128 has behind the first convolution; one for each block, added up afterwards, loses a millionth.
     """
-    M, C = factors[0].shape
-    whole = M - M % _BLOCK
-    subscripts = ",".join(["...mc"] * len(factors)) + "->...c"
-    total = np.einsum(subscripts, *(factor[whole:] for factor in factors))  # (C,)
-    if whole:
-        blocks = (factor[:whole].reshape(-1, _BLOCK, C) for factor in factors)  # (M // _BLOCK, _BLOCK, C) each
-        total = total + np.einsum(subscripts, *blocks).sum(axis=0)
-    return total
+    rows = max(1, 131_072 // C)
+    return [slice(start, min(start + rows, M)) for start in range(0, M, rows)]
+
+
+def _spread(blocks: list[slice], *vectors: Array) -> tuple[Array, ...]:
+    """Repeat vectors (C,) to the shape of the first, largest block: NumPy is thrice as fast on operands of one shape."""
+    return tuple(np.tile(vector, (blocks[0].stop, 1)) for vector in vectors)
+
+
+def _sum_rows(x: Array) -> Array:
+    """``x.sum(axis=0)`` for (M, C), as a matrix-vector product, which is thrice as fast: (C,)."""
+    return np.ones(len(x), x.dtype) @ x

@@ -61,6 +61,8 @@ def perturbable(function: Callable[..., Any]) -> list[ast.expr]:
             ignored.update(ast.walk(node))
         if isinstance(node, ast.Expr):
             ignored.add(node.value)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.startswith("empty"):
+            ignored.add(node)  # its values are overwritten before they are read
         if isinstance(node, ast.AugAssign):
             terms.append(node.value)
         if isinstance(node, ast.Return) and node.value is not None:

@@ -1,0 +1,165 @@
+"""CIFAR-10 and CIFAR-100 in their official python layout (https://www.cs.toronto.edu/~kriz/cifar.html).
+
+A set is a folder of pickled dictionaries.  CIFAR-10 has ``data_batch_1`` to ``data_batch_5`` and ``test_batch``,
+with ``data``, uint8 (n, 3072), and ``labels``, and the class names in ``batches.meta``; CIFAR-100 has ``train``,
+``test`` and ``meta``, with ``fine_labels``.  A row of ``data`` is a picture: its red plane, then green, then
+blue, 32 rows of 32 pixels each.
+
+Files that people write themselves are as welcome as the official ones: `str` or `bytes` keys, any pickle
+protocol, any number of pictures, any class names, labels in a list or an array.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .archive import read_files
+from .dataset import ArrayDataset, DatasetError, check_labels
+from .download import fetch
+from .pickles import as_text, load_pickled_dict
+
+OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz"
+_SIDE = 32  # pixels
+_ROW = 3 * _SIDE * _SIDE  # bytes of a picture
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Names and keys of the files of one CIFAR set."""
+
+    folder: str
+    archive: str
+    md5: str  # of the official archive
+    splits: dict[str, tuple[str, ...]]
+    meta: str
+    labels_key: str
+    classes_key: str
+
+
+_LAYOUTS = {
+    "cifar10": _Layout(
+        folder="cifar-10-batches-py",
+        archive="cifar-10-python.tar.gz",
+        md5="c58f30108f718f92721af3b95e74349a",
+        splits={"train": tuple(f"data_batch_{k}" for k in range(1, 6)), "test": ("test_batch",)},
+        meta="batches.meta",
+        labels_key="labels",
+        classes_key="label_names",
+    ),
+    "cifar100": _Layout(
+        folder="cifar-100-python",
+        archive="cifar-100-python.tar.gz",
+        md5="eb9058c3a382ffc7106e4002c42a8d85",
+        splits={"train": ("train",), "test": ("test",)},
+        meta="meta",
+        labels_key="fine_labels",
+        classes_key="fine_label_names",
+    ),
+}
+
+
+def load_cifar(
+    name: str,
+    split: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    download: bool = True,
+    base_url: str = OFFICIAL_URL,
+) -> ArrayDataset:
+    """Read one split of CIFAR into memory.
+
+    Parameters
+    ----------
+    name : "cifar10" or "cifar100" (the 100 fine labels)
+    split : "train" or "test"
+    data_dir : the folder of the batches, the folder that holds it, the tar.gz, or the folder that
+        holds the tar.gz.  The content is validated but no checksum is asked of a copy of your own.
+        None: the official archive in the cache folder (`levit_ref.data.cache_dir`), checksum and all.
+    download : whether a missing official archive may be downloaded
+    base_url : the folder on the server to download from
+
+    Returns
+    -------
+    ArrayDataset
+        Pictures (N, 3, 32, 32), in the order of the files.
+
+    Raises
+    ------
+    FileNotFoundError
+        The files are not there, or (`DownloadError`) cannot be downloaded.
+    DatasetError
+        A file is truncated, damaged, or does not hold what it should; the message starts with its name.
+    """
+    if name not in _LAYOUTS:
+        raise ValueError(f"name must be one of {', '.join(_LAYOUTS)}, got {name!r}")
+    layout = _LAYOUTS[name]
+    if split not in layout.splits:
+        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+    if data_dir is None:
+        place = fetch(f"{base_url.rstrip('/')}/{layout.archive}", layout.md5, download=download)
+    else:
+        place = _find(Path(data_dir).expanduser(), layout)
+    return _read_split(place, layout, layout.splits[split])
+
+
+def _find(data_dir: Path, layout: _Layout) -> Path:
+    """Return the folder of batches, or the archive, that `data_dir` stands for."""
+    if data_dir.is_file() or (data_dir / layout.meta).is_file():
+        return data_dir
+    if (data_dir / layout.folder).is_dir():
+        return data_dir / layout.folder
+    if (data_dir / layout.archive).is_file():
+        return data_dir / layout.archive
+    if not data_dir.exists():
+        raise FileNotFoundError(f"data_dir {data_dir} does not exist")
+    raise FileNotFoundError(f"data_dir {data_dir} holds none of {layout.meta}, {layout.folder}/, {layout.archive}")
+
+
+def _read_split(place: Path, layout: _Layout, batches: tuple[str, ...]) -> ArrayDataset:
+    contents: dict[str, tuple[str, dict[str, Any]]] = {}
+    for name, source, blob in read_files(place, (*batches, layout.meta)):
+        contents[name] = source, load_pickled_dict(blob, source)
+    classes = _class_names(*contents[layout.meta], layout.classes_key)
+    parts = [_pictures(*contents[name], layout.labels_key, len(classes)) for name in batches]
+    images = np.concatenate([pictures for pictures, _ in parts])  # (N, 3072)
+    labels = np.concatenate([labels for _, labels in parts])  # (N,)
+    if not len(images):
+        raise DatasetError(f"{place}: holds no pictures in {', '.join(batches)}")
+    return ArrayDataset(images.reshape(-1, 3, _SIDE, _SIDE), labels, classes)
+
+
+def _class_names(source: str, meta: dict[str, Any], key: str) -> tuple[str, ...]:
+    names = _value(source, meta, key)
+    if not isinstance(names, (list, tuple)) or not names:
+        raise DatasetError(f"{source}: {key!r} must be a list of class names, got {type(names).__name__}")
+    classes = tuple(as_text(name, source) for name in names)
+    if len(set(classes)) != len(classes):
+        raise DatasetError(f"{source}: {key!r} names a class twice")
+    return classes
+
+
+def _pictures(
+    source: str, batch: dict[str, Any], labels_key: str, n_classes: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the pictures, uint8 (n, 3072), and labels, int64 (n,), of one file."""
+    data = _value(source, batch, "data")
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != _ROW:
+        got = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise DatasetError(f"{source}: 'data' must be a uint8 array of shape (n, {_ROW}), got {got}")
+    labels = _value(source, batch, labels_key)
+    try:
+        return data, check_labels(labels, len(data), n_classes)
+    except (TypeError, ValueError) as error:  # ValueError also for a ragged list
+        raise DatasetError(f"{source}: {labels_key!r}: {error}") from error
+
+
+def _value(source: str, content: dict[str, Any], key: str) -> Any:
+    if key not in content:
+        raise DatasetError(f"{source}: no {key!r} in it, only {', '.join(map(repr, content)) or 'nothing'}")
+    return content[key]

@@ -1,0 +1,178 @@
+"""Read a pickle that holds arrays and plain values, and nothing else.
+
+Unpickling runs whatever the file asks for: a pickle from a stranger is a program.  CIFAR comes as
+pickles, so this reader knows the few globals that pickled NumPy arrays name, answers each with a
+checked constructor of its own, and refuses every other.  NumPy's own restoring functions never see
+the file's bytes: `numpy.dtype.__setstate__`, for one, would accept flags that corrupt memory.
+
+Both dialects are read: Python 2 (protocol 2, `str` is bytes, ``numpy.core``) and Python 3
+(protocols 2 to 5, ``numpy._core``).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .dataset import DatasetError
+
+# bool, signed, unsigned, float, bytes, text: no objects ("O"), nothing structured ("V")
+_ALLOWED_KINDS = "biufSU"
+_BYTE_ORDERS: dict[object, Literal["<", ">"]] = {"<": "<", b"<": "<", ">": ">", b">": ">"}
+
+
+def load_pickled_dict(blob: bytes, source: str) -> dict[str, Any]:
+    """Unpickle a dictionary of arrays and plain values.
+
+    Parameters
+    ----------
+    blob : the content of the pickle
+    source : name of the file, for error messages
+
+    Returns
+    -------
+    dict
+        With `str` keys, whether the file had `str` or `bytes` ones.  Python 2 strings among the
+        values stay `bytes`.
+
+    Raises
+    ------
+    DatasetError
+        The pickle is truncated or damaged, names a global that is not allowed, or is not a dictionary.
+    """
+    try:
+        content = _ArrayUnpickler(io.BytesIO(blob)).load()
+    except _Refused as error:
+        raise DatasetError(f"{source}: {error}") from None
+    except Exception as error:  # a damaged pickle can fail inside any opcode, with any exception
+        reason = f"{type(error).__name__}: {error}"
+        raise DatasetError(f"{source}: not a readable pickle, truncated or damaged ({reason})") from error
+    if not isinstance(content, dict):
+        raise DatasetError(f"{source}: holds a {type(content).__name__}, expected a dictionary")
+    return {
+        as_text(key, source): value.view(np.ndarray) if isinstance(value, _Array) else value
+        for key, value in content.items()
+    }
+
+
+def as_text(value: object, source: str) -> str:
+    """Return a pickled string as `str`; Python 2 wrote them as bytes."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    if isinstance(value, str):
+        return str(value)
+    raise DatasetError(f"{source}: expected a string, got {type(value).__name__}")
+
+
+class _Refused(pickle.UnpicklingError):
+    """The pickle asks for something that is not an array, a container, a string or a number."""
+
+
+class _Dtype:
+    """A data type under construction: the pickle creates it, then sets its byte order."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, spec: object, *_: object) -> None:
+        text = spec.decode("ascii") if isinstance(spec, bytes) else spec
+        if not isinstance(text, str):
+            raise _Refused(f"refused a data type given as {type(spec).__name__}")
+        self.dtype = np.dtype(text)
+        if self.dtype.kind not in _ALLOWED_KINDS:
+            raise _Refused(f"refused data type {text!r}: only numbers and strings are allowed")
+
+    def __setstate__(self, state: Any) -> None:
+        # (version, byte order, subarray, names, fields, item size, alignment, flags[, metadata])
+        _, order, subarray, names, fields, *_ = state
+        if (subarray, names, fields) != (None, None, None):
+            raise _Refused("refused a structured data type")
+        if order in _BYTE_ORDERS:  # not in it: "|", for types of one byte
+            self.dtype = self.dtype.newbyteorder(_BYTE_ORDERS[order])
+
+
+class _Array(np.ndarray[Any, Any]):
+    """An array under construction: the pickle creates it empty, then sets its content."""
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran_order, raw = state
+        content = _frombuffer(raw, dtype, shape, "F" if fortran_order else "C")
+        checked: Any = (1, content.shape, content.dtype, bool(fortran_order), content.tobytes("A"))
+        super().__setstate__(checked)
+
+
+def _reconstruct(*_: object) -> _Array:
+    """`numpy.core.multiarray._reconstruct(class, shape, dtype)`: always an empty array, filled later."""
+    return np.ndarray.__new__(_Array, (0,), np.uint8)
+
+
+def _frombuffer(raw: Any, dtype: Any, shape: Any, order: Any, *_: object) -> NDArray[Any]:
+    """`numpy._core.numeric._frombuffer`: an array (of any rank) from its bytes, as protocol 5 stores it."""
+    if not isinstance(dtype, _Dtype) or not isinstance(raw, (bytes, bytearray)):
+        raise _Refused("refused an array that is not made of a data type and bytes")
+    shape = tuple(int(n) for n in shape)
+    expected = math.prod(shape) * dtype.dtype.itemsize
+    if min(shape, default=0) < 0 or len(raw) != expected:
+        raise _Refused(f"an array of shape {shape} and type {dtype.dtype} needs {expected} bytes, got {len(raw)}")
+    return np.ndarray(shape, dtype.dtype, buffer=bytes(raw), order="F" if order == "F" else "C").copy(order="A")
+
+
+def _scalar(dtype: Any, raw: Any = b"") -> Any:
+    """`numpy.core.multiarray.scalar`: one number."""
+    return _frombuffer(raw, dtype, (), "C")[()]
+
+
+def _encode(text: Any, encoding: Any = "latin1") -> bytes:
+    """`_codecs.encode(text, "latin1")`: how Python 3 writes bytes in protocol 2."""
+    if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
+        raise _Refused(f"refused to encode a {type(text).__name__} as {encoding!r}")
+    return text.encode("latin1")
+
+
+class _Constructor:
+    """What an allowed global becomes: the pickle may call it, but not change it."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self._function = function
+
+    def __call__(self, *args: object) -> object:
+        return self._function(*args)
+
+    def __setstate__(self, state: object) -> None:
+        raise _Refused("refused to change a constructor")
+
+
+def _only_an_argument(*_: object) -> object:
+    raise _Refused("refused to call numpy.ndarray")
+
+
+_ALLOWED_GLOBALS: dict[tuple[str, str], Callable[..., object]] = {
+    ("numpy", "dtype"): _Dtype,
+    ("numpy", "ndarray"): _only_an_argument,  # the class is only ever an argument of _reconstruct
+    ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): bytes,  # how Python 3 writes b"" in protocol 2
+}
+for _core in ("numpy.core", "numpy._core"):
+    _ALLOWED_GLOBALS[f"{_core}.multiarray", "_reconstruct"] = _reconstruct
+    _ALLOWED_GLOBALS[f"{_core}.multiarray", "scalar"] = _scalar
+    _ALLOWED_GLOBALS[f"{_core}.numeric", "_frombuffer"] = _frombuffer
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """An unpickler whose only globals are the constructors above."""
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        super().__init__(stream, fix_imports=False, encoding="bytes")
+
+    def find_class(self, module: str, name: str) -> _Constructor:
+        function = _ALLOWED_GLOBALS.get((module, name))
+        if function is None:
+            raise _Refused(f"refused the global '{module}.{name}': only arrays and plain values are allowed")
+        return _Constructor(function)
