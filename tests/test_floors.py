@@ -8,5 +8,7 @@ def test_every_import_goes_down() -> None:
 
 
 def test_every_place_has_a_floor() -> None:
-    places = {p.name.removesuffix(".py") for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    places = {
+        p.name.removesuffix(".py") for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()
+    }
     assert places <= set(FLOORS)

@@ -1,0 +1,151 @@
+"""The restricted unpickler: arrays in every dialect, and nothing that runs."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import pickletools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from levit_ref.data.dataset import DatasetError
+from levit_ref.data.pickles import load_pickled_dict
+
+from .cifar_files import python2_dumps
+
+CONTENT = {
+    "bytes": np.arange(12, dtype=np.uint8).reshape(3, 4),
+    "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "big endian": np.arange(3, dtype=">i4"),
+    "empty": np.zeros((0, 3072), np.uint8),
+    "names": np.array(["a", "bc"]),
+    "scalars": [np.int64(3), np.float32(0.5), 7],
+    "nested": {"list": [np.ones(2)]},
+    "no bytes": b"",
+    "raw": b"\xff\x00",
+}
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_reads_every_protocol_of_python_3(protocol: int) -> None:
+    blob = pickle.dumps(CONTENT, protocol)
+    loaded, expected = load_pickled_dict(blob, "file"), pickle.loads(blob)
+    assert list(loaded) == list(CONTENT)
+    for key in ("bytes", "fortran", "big endian", "empty", "names"):
+        assert type(loaded[key]) is np.ndarray
+        np.testing.assert_array_equal(loaded[key], expected[key], strict=True)
+    for key in ("scalars", "no bytes", "raw"):
+        assert loaded[key] == CONTENT[key]
+    np.testing.assert_array_equal(loaded["nested"]["list"][0], np.ones(2))
+
+
+def test_reads_python_2_files_with_str_keys() -> None:
+    blob = python2_dumps({"labels": [3, 1], "data": CONTENT["bytes"], "name": "text"})
+    # the real thing: byte strings as Python 2 opcodes, the old name of NumPy's module
+    assert {"SHORT_BINSTRING", "GLOBAL"} <= {opcode.name for opcode, _, _ in pickletools.genops(blob)}
+    assert b"numpy.core.multiarray" in blob
+    loaded = load_pickled_dict(blob, "file")
+    assert loaded["labels"] == [3, 1]
+    assert loaded["name"] == b"text"
+    np.testing.assert_array_equal(loaded["data"], CONTENT["bytes"], strict=True)
+
+
+class _RunsOnLoad:
+    def __init__(self, function: Any, *args: Any) -> None:
+        self.call = function, args
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_a_malicious_pickle_does_not_run(tmp_path: Path, protocol: int) -> None:
+    target = tmp_path / "harm"
+    blob = pickle.dumps({"data": _RunsOnLoad(os.mkdir, str(target))}, protocol)
+    with pytest.raises(DatasetError, match=r"^evil_batch: refused the global '\w+\.mkdir'"):
+        load_pickled_dict(blob, "evil_batch")
+    assert not target.exists()
+    pickle.loads(blob)  # it is a loaded gun: the plain unpickler fires it
+    assert target.exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("os", "system"),
+        ("builtins", "eval"),
+        ("builtins", "getattr"),
+        ("numpy", "load"),
+        ("numpy", "dtype.__setstate__"),
+        ("numpy.core.multiarray", "fromfile"),
+        ("_codecs", "decode"),
+    ],
+)
+def test_only_the_globals_of_arrays_are_allowed(module: str, name: str) -> None:
+    blob = f"c{module}\n{name}\n.".encode()
+    with pytest.raises(DatasetError, match=rf"refused the global '{module}\.{name}'"):
+        load_pickled_dict(blob, "file")
+
+
+def test_object_arrays_are_refused() -> None:
+    with pytest.raises(DatasetError, match=r"^file: refused data type 'O8'"):
+        load_pickled_dict(pickle.dumps({"data": np.array([{}, None], dtype=object)}, 4), "file")
+
+
+def test_structured_types_are_refused() -> None:
+    blob = pickle.dumps({"data": np.zeros(2, [("a", "u1"), ("b", "u1")])}, 4)
+    with pytest.raises(DatasetError, match=r"^file: refused data type 'V2'"):
+        load_pickled_dict(blob, "file")
+
+
+def test_a_type_cannot_be_made_structured_afterwards() -> None:
+    # REDUCE numpy.dtype("u1"), then BUILD with field names
+    blob = b"cnumpy\ndtype\n(S'u1'\ntR(I3\nS'|'\nN(S'a'\ntN" + b"I-1\nI-1\nI0\ntb."
+    with pytest.raises(DatasetError, match="structured"):
+        load_pickled_dict(blob, "file")
+
+
+def test_a_constructor_cannot_be_changed() -> None:
+    # BUILD on the global itself would, unguarded, set its attributes
+    blob = b"cnumpy\nndarray\n}S'x'\nI1\nsb."
+    with pytest.raises(DatasetError, match="refused to change a constructor"):
+        load_pickled_dict(blob, "file")
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (-1, -3), (10**9, 10**9)])
+def test_an_array_must_have_the_bytes_that_its_shape_needs(shape: tuple[int, int]) -> None:
+    blob = pickle.dumps({"data": np.zeros((1, 3), np.uint8)}, 0)
+    old, new = b"(I1\nI3\n", f"(I{shape[0]}\nI{shape[1]}\n".encode()
+    assert blob.count(old) == 1
+    with pytest.raises(DatasetError, match="bytes, got 3"):
+        load_pickled_dict(blob.replace(old, new), "file")
+
+
+def test_every_truncation_is_an_error_with_the_name() -> None:
+    blob = pickle.dumps(CONTENT, 2)
+    for length in range(len(blob)):
+        with pytest.raises(DatasetError, match=r"^data_batch_1: "):
+            load_pickled_dict(blob[:length], "data_batch_1")
+
+
+def test_every_damaged_byte_is_an_error_or_harmless() -> None:
+    blob = python2_dumps({"labels": [3, 1], "data": CONTENT["bytes"]})
+    for position in range(len(blob)):
+        damaged = bytearray(blob)
+        damaged[position] ^= 0x15
+        try:
+            loaded = load_pickled_dict(bytes(damaged), "file")
+        except DatasetError as error:
+            assert str(error).startswith("file: ")
+        else:
+            assert isinstance(loaded, dict)
+
+
+def test_the_content_must_be_a_dictionary() -> None:
+    with pytest.raises(DatasetError, match="file: holds a list, expected a dictionary"):
+        load_pickled_dict(pickle.dumps([1, 2]), "file")
+    with pytest.raises(DatasetError, match="file: expected a string, got int"):
+        load_pickled_dict(pickle.dumps({1: 2}), "file")

@@ -1,0 +1,42 @@
+"""Bringing pictures to one size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from levit_ref.data import ArrayDataset, ResizedDataset
+from levit_ref.data.resize import as_size, fit
+
+
+def test_the_centre_of_a_wide_picture_is_kept() -> None:
+    pixels = np.zeros((20, 60, 3), np.uint8)
+    pixels[:, 20:40] = 200  # the middle third
+    for size, expected in (((20, 20), (3, 20, 20)), ((10, 10), (3, 10, 10)), ((40, 20), (3, 40, 20))):
+        fitted = fit(Image.fromarray(pixels), size)
+        assert fitted.shape == expected
+        assert fitted.dtype == np.uint8
+        assert (fitted[:, 2:-2, 2:-2] > 190).all()
+
+
+def test_a_picture_of_the_right_size_is_left_as_it_is(rng: np.random.Generator) -> None:
+    pixels = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(fit(Image.fromarray(pixels), (5, 7)), pixels.transpose(2, 0, 1))
+
+
+def test_a_resized_dataset(rng: np.random.Generator) -> None:
+    images = rng.integers(0, 256, (4, 3, 8, 8), dtype=np.uint8)
+    small = ArrayDataset(images, [0, 1, 0, 1], ["a", "b"])
+    large = ResizedDataset(small, (16, 12))
+    assert (len(large), large.classes, large.image_shape) == (4, ("a", "b"), (3, 16, 12))
+    np.testing.assert_array_equal(large.labels, small.labels)
+    batch = large.batch([2, 0])
+    assert batch.shape == (2, 3, 16, 12)
+    np.testing.assert_array_equal(batch[1], fit(Image.fromarray(images[0].transpose(1, 2, 0)), (16, 12)))
+
+
+@pytest.mark.parametrize("size", [0, -3, (4,), (4, 0), (4, 4, 4), (2.5, 2)])
+def test_wrong_sizes(size: object) -> None:
+    with pytest.raises(ValueError, match="image_size must be a positive number of pixels"):
+        as_size(size)
