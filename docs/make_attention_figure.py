@@ -19,7 +19,7 @@ from levit_ref.checkpoints import load_model
 from levit_ref.data import load_dataset, normalise
 from levit_ref.nn import FunctionTap
 
-BLOCK = "stages.0.blocks.1.attn"
+BLOCK = "stages.0.blocks.0.attn"
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     model, metadata = load_model(args.checkpoint)
     test = load_dataset("shapes", "test")
     labels = np.array(test.labels)
-    chosen = np.array([np.flatnonzero(labels == k)[0] for k in (4, 6, 8)])
+    chosen = np.array([np.flatnonzero(labels == k)[0] for k in (4, 6, 7)])
     pictures = test.batch(chosen)  # (3, 3, 32, 32)
     seen: dict[str, np.ndarray] = {}
     tap = FunctionTap(lambda name, value: seen.update({name: value}) if name.startswith(BLOCK) else None)
@@ -69,7 +69,7 @@ def main() -> None:
         axis.set_xticks([])
         axis.set_yticks([])
     figure.suptitle(
-        f"Attention of the token marked red in the second block of {model.config.name}: bright is looked at",
+        f"Attention of the token marked red in the first block of {model.config.name}: bright is looked at",
         fontsize=10,
     )
     figure.tight_layout(rect=(0, 0, 0.92, 0.99))

@@ -10,7 +10,6 @@ from levit_ref._version import __version__
 from levit_ref.backends import available_backends, backend, get_backend, set_backend
 from levit_ref.configs import LeViTConfig, create_model, get_config, list_models
 
-
 __all__ = [
     "LeViTConfig",
     "__version__",

@@ -12,10 +12,32 @@ from .dataset import Dataset
 def fit(picture: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return an RGB picture as uint8 (3, H, W), its centre scaled (bicubic, antialiased) to `size` = (H, W)."""
     height, width = size
-    fitted = picture.convert("RGB")
+    fitted = as_rgb(picture)
     if fitted.size != (width, height):
         fitted = ImageOps.fit(fitted, (width, height), method=Image.Resampling.BICUBIC)
     return np.asarray(fitted, np.uint8).transpose(2, 0, 1)
+
+
+def as_rgb(picture: Image.Image) -> Image.Image:
+    """Return a picture of any mode as RGB with 8 bits a channel.
+
+    Pillow's own conversion clips 16-bit grey to white and uncovers the colours under transparent pixels. Here 16
+    bits are scaled to 8, and what is transparent is laid on white.
+
+    Raises
+    ------
+    ValueError
+        If the picture holds floating numbers, whose range no file states.
+    """
+    if picture.mode == "F":
+        raise ValueError("the picture holds floating numbers, expected 8 or 16 bits a channel")
+    if picture.mode.startswith("I"):  # 16-bit grey; Pillow also reads it into 32 bits
+        grey = np.asarray(picture).astype(np.int64)
+        return Image.fromarray((grey.clip(0, 65_535) // 257).astype(np.uint8)).convert("RGB")
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return picture.convert("RGB")
 
 
 def as_size(image_size: int | tuple[int, int]) -> tuple[int, int]:

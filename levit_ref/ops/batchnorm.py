@@ -95,7 +95,7 @@ def batch_norm_forward(
                 f"batch_norm: training needs more than one value per channel, got x of shape {x.shape}: "
                 "the variance of a single value is 0. Use a batch of at least 2, or eval mode"
             )
-        mean: Array = sum(_sum_rows(x2[m]) for m in blocks) / M  # (C,)
+        mean = np.sum([_sum_rows(x2[m]) for m in blocks], axis=0) / M  # (C,)
     else:
         mean = running_mean
     centred = np.empty(x2.shape, x.dtype)  # (M, C)
@@ -211,7 +211,7 @@ def _row_blocks(M: int, C: int) -> list[slice]:
 
 
 def _spread(blocks: list[slice], *vectors: Array) -> tuple[Array, ...]:
-    """Repeat vectors (C,) to the shape of the first, largest block: NumPy is thrice as fast on operands of one shape."""
+    """Repeat vectors (C,) to the shape of the first block, the largest: NumPy is faster on operands of one shape."""
     return tuple(np.tile(vector, (blocks[0].stop, 1)) for vector in vectors)
 
 

@@ -182,8 +182,15 @@ class TrainConfig:
 
 
 DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
-    "shapes": {"model": "levit_1m_32px", "epochs": 10, "label_smoothing": 0.0},
-    "cifar10": {"model": "levit_1m_32px", "epochs": 30, "ema_decay": 0.999},
+    "shapes": {
+        "model": "levit_250k_32px",
+        "epochs": 9,
+        "batch_size": 32,
+        "lr": 3e-3,
+        "label_smoothing": 0.0,
+        "clip_mode": "none",
+    },
+    "cifar10": {"model": "levit_1m_32px", "epochs": 30, "cutout": 0, "ema_decay": 0.999},
     "cifar100": {"model": "levit_1m_32px", "epochs": 60, "ema_decay": 0.999},
     "folder": {"model": "levit_128s", "epochs": 100, "ema_decay": 0.999},
 }

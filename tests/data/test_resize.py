@@ -40,3 +40,23 @@ def test_a_resized_dataset(rng: np.random.Generator) -> None:
 def test_wrong_sizes(size: object) -> None:
     with pytest.raises(ValueError, match="image_size must be a positive number of pixels"):
         as_size(size)
+
+
+def test_sixteen_bits_are_scaled_not_clipped() -> None:
+    ramp = np.linspace(0, 65_535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    picture = fit(Image.fromarray(ramp), (64, 64))
+    np.testing.assert_allclose(picture[0], ramp // 257, atol=1)
+
+
+def test_what_is_transparent_is_white_whatever_colour_lies_under_it() -> None:
+    hidden = np.zeros((8, 8, 4), np.uint8)
+    hidden[..., 0] = 200  # red, with alpha 0
+    hidden[:4, :, 3] = 255
+    picture = fit(Image.fromarray(hidden), (8, 8))
+    assert (picture[:, 4:] == 255).all()
+    assert (picture[0, :4] == 200).all() and (picture[1:, :4] == 0).all()
+
+
+def test_floating_pictures_are_refused() -> None:
+    with pytest.raises(ValueError, match="floating numbers"):
+        fit(Image.fromarray(np.zeros((8, 8), np.float32)), (8, 8))
