@@ -230,6 +230,7 @@ def _variants() -> dict[str, LeViTConfig]:
     variants = {config.name: config for config in (*_paper(), *_later(), *_small())}
     for name, widths in {
         "levit_128s": _AblationWidths(flat=(19, 3, 11), plain=(30, (4, 6, 8))),
+        "levit_250k_32px": _AblationWidths(flat=(17, 2, 3), plain=(20, (3, 4))),
         "levit_1m_32px": _AblationWidths(flat=(10, 3, 8), plain=(20, (3, 4, 6))),
         "levit_3m_32px": _AblationWidths(flat=(14, 3, 10), plain=(26, (3, 5, 7))),
         "levit_128s_32px": _AblationWidths(flat=(19, 3, 11), plain=(30, (4, 6, 8))),

@@ -62,7 +62,10 @@ def test_128s_for_small_images() -> None:
     assert round(count_parameters(model) / 1e6, 2) == 6.98
 
 
-@pytest.mark.parametrize(("name", "low", "high"), [("levit_1m_32px", 0.9e6, 1.5e6), ("levit_3m_32px", 2.7e6, 3.6e6)])
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [("levit_250k_32px", 0.2e6, 0.3e6), ("levit_1m_32px", 0.9e6, 1.1e6), ("levit_3m_32px", 2.7e6, 3.3e6)],
+)
 def test_small_variants_are_as_small_as_they_say(name: str, low: float, high: float) -> None:
     assert low < count_parameters(levit_ref.create_model(name, num_classes=10)) < high
 
@@ -186,7 +189,7 @@ def test_round_trip_through_json(name: str) -> None:
 def test_there_are_all_variants_and_ablations() -> None:
     assert {"levit_128s", "levit_128", "levit_192", "levit_256", "levit_384"} < set(VARIANTS)
     assert {"levit_384_s8", "levit_512", "levit_512_s8", "levit_256d", "levit_512d"} < set(VARIANTS)
-    assert SMALL_BASES == ["levit_1m_32px", "levit_3m_32px", "levit_128s_32px"]
+    assert SMALL_BASES == ["levit_250k_32px", "levit_1m_32px", "levit_3m_32px", "levit_128s_32px"]
     for base in ("levit_128s", *SMALL_BASES):
         numbers = [name.removeprefix(f"{base}_a")[0] for name in ABLATIONS if name.startswith(f"{base}_a")]
         assert numbers == list("1234567"), base
@@ -298,7 +301,7 @@ def test_it_trains(name: str, rng: np.random.Generator) -> None:
     images = rng.standard_normal((8, 3, size, size), dtype=np.float32)
     labels = np.arange(8) % 4
     losses = []
-    for _ in range(12):
+    for _ in range(12 if config.norm == "batch" else 60):  # layer normalisation bears small steps only
         head, head_dist = model.forward_heads(images)
         loss, saved = cross_entropy_forward(head, labels)
         losses.append(float(loss))

@@ -190,7 +190,7 @@ DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
         "label_smoothing": 0.0,
         "clip_mode": "none",
     },
-    "cifar10": {"model": "levit_1m_32px", "epochs": 30, "cutout": 0, "ema_decay": 0.999},
+    "cifar10": {"model": "levit_1m_32px", "epochs": 30, "ema_decay": 0.999},
     "cifar100": {"model": "levit_1m_32px", "epochs": 60, "ema_decay": 0.999},
     "folder": {"model": "levit_128s", "epochs": 100, "ema_decay": 0.999},
 }

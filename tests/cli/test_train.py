@@ -30,7 +30,7 @@ OPTIONS: dict[str, tuple[list[str], Any]] = {
     "two_heads": (["--two-heads"], True),
     "drop_path": (["--drop-path", "0.1"], 0.1),
     "epochs": (["--epochs", "7"], 7),
-    "batch_size": (["--batch-size", "32"], 32),
+    "batch_size": (["--batch-size", "48"], 48),
     "lr": (["--lr", "3e-4"], 3e-4),
     "warmup_epochs": (["--warmup-epochs", "0.5"], 0.5),
     "warmup_lr": (["--warmup-lr", "1e-7"], 1e-7),
@@ -145,7 +145,7 @@ def test_help_shows_types_defaults_and_panels(run: Run) -> None:
     for name in FIELDS:
         assert f"--{name.replace('_', '-')}" in words
     assert "[default: 0.9 0.999]" in words
-    assert "[default: 0.002]" in words
+    assert "shapes: 0.003; cifar10, cifar100, folder: 0.002]" in words
     assert "agc|norm|none" in words
     assert f"shapes: {DATASET_DEFAULTS['shapes']['epochs']}" in words
 
@@ -155,11 +155,11 @@ def test_help_shows_types_defaults_and_panels(run: Run) -> None:
 
 def test_the_folder_by_default_is_a_new_one(run: Run, train: Recorder, tmp_path: Path) -> None:
     run("train")
-    assert train.folder == Path("runs/shapes-levit_1m_32px")
+    assert train.folder == Path("runs/shapes-levit_250k_32px")
     for number in "", "-2":
-        (tmp_path / f"runs/shapes-levit_1m_32px{number}").mkdir(parents=True)
+        (tmp_path / f"runs/shapes-levit_250k_32px{number}").mkdir(parents=True)
     run("train")
-    assert train.folder == Path("runs/shapes-levit_1m_32px-3")
+    assert train.folder == Path("runs/shapes-levit_250k_32px-3")
 
 
 def test_the_folder_may_be_an_argument_or_an_option(run: Run, train: Recorder) -> None:
@@ -256,7 +256,7 @@ def test_train_then_eval_predict_and_resume(run: Run, tmp_path: Path, picture: P
 
     assert "already holds a run" in error_line(run("train", "--out", folder, "--quiet", *QUICK))
     assert run("train", "--resume", folder).exit_code == 0  # all epochs are done: nothing to do
-    assert "lr = 0.002 there, 0.1 now" in error_line(run("train", "--resume", folder, "--lr", "0.1"))
+    assert "lr = 0.003 there, 0.1 now" in error_line(run("train", "--resume", folder, "--lr", "0.1"))
 
 
 def test_quiet_says_nothing(run: Run, tmp_path: Path) -> None:
