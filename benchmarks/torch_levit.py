@@ -10,7 +10,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from levit_ref.configs import LeViTConfig
+from levit_ref.nn import LeViTConfig
 from levit_ref.ops import position_bias_index
 
 

@@ -16,9 +16,8 @@ import numpy.typing as npt
 import pytest
 
 import levit_ref
-from levit_ref.configs import LeViTConfig, StemConv
 from levit_ref.data import ArrayDataset, Loader
-from levit_ref.nn import ConvNorm, FunctionTap, LeViT
+from levit_ref.nn import ConvNorm, FunctionTap, LeViT, LeViTConfig, StemConv
 from levit_ref.ops import (
     cross_entropy_forward,
     drop_path_factor,

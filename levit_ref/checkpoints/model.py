@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from levit_ref.checkpoints.files import CheckpointError, read_file, read_tensors, write_file
 from levit_ref.checkpoints.names import to_timm
-from levit_ref.configs import LeViTConfig
-from levit_ref.nn import LeViT
+from levit_ref.nn import LeViT, LeViTConfig
 
 FORMAT_VERSION = 1
 PREFIX = "model."

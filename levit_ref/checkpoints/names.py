@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from levit_ref.checkpoints.schemes import SCHEMES, all_names
-from levit_ref.configs import LeViTConfig
+from levit_ref.nn import LeViTConfig
 from levit_ref.ops import position_bias_index
 
 State = Mapping[str, npt.NDArray[Any]]

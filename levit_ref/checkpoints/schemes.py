@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from levit_ref.configs import LeViTConfig
+from levit_ref.nn import LeViTConfig
 
 SCHEMES = ("timm", "fb", "hf")
 

@@ -81,7 +81,7 @@ NOT_GIVEN = {
     "image_size": "as the dataset has it",
     "train_size": "all",
     "test_size": "all",
-    "two_heads": "as the variant has it",
+    "two_heads": "with a teacher yes, else as the variant has it",
     "drop_path": "as the variant has it",
     "teacher": "none",
     "teacher_logits": "none",

@@ -83,7 +83,7 @@ class Augmentation:
             return cls(mean, std, crop_padding=2, crop_fill="reflect", flip=0.5)
         if name == "folder":
             return cls(mean, std, flip=0.5, brightness=0.3, contrast=0.3, saturation=0.3)
-        return cls(mean, std, crop_padding=4, crop_fill="reflect", flip=0.5)  # cutout pays in runs of hundreds of epochs
+        return cls(mean, std, crop_padding=4, crop_fill="reflect", flip=0.5)  # cutout pays in long runs
 
     def without_randomness(self) -> Augmentation:
         """Return the settings for evaluation: the same normalisation and nothing else."""

@@ -2,6 +2,7 @@
 
 from levit_ref.nn.attention import Attention, AttentionDownsample
 from levit_ref.nn.blocks import Block, Downsample, Residual, Stage
+from levit_ref.nn.config import LeViTConfig, StemConv
 from levit_ref.nn.cost import Cost, component_costs, count_macs, count_parameters
 from levit_ref.nn.layers import Activation, BatchNorm, Conv2d, LayerNorm, Linear
 from levit_ref.nn.ledger import Ledger, LedgerRow, cost_ledger
@@ -27,6 +28,7 @@ __all__ = [
     "HeadLogits",
     "LayerNorm",
     "LeViT",
+    "LeViTConfig",
     "Ledger",
     "LedgerRow",
     "Linear",
@@ -38,6 +40,7 @@ __all__ = [
     "Residual",
     "Stage",
     "Stem",
+    "StemConv",
     "Tap",
     "component_costs",
     "cost_ledger",

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from levit_ref.backends import F
 from levit_ref.nn.attention import Attention, AttentionDownsample
+from levit_ref.nn.config import LeViTConfig
 from levit_ref.nn.mlp import Mlp
 from levit_ref.nn.module import Module
 from levit_ref.nn.tap import Tap, no_tap
 from levit_ref.ops._checks import Array
-
-if TYPE_CHECKING:
-    from levit_ref.configs import LeViTConfig
 
 
 class Residual(Module):

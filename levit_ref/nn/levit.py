@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +10,12 @@ import numpy.typing as npt
 from levit_ref.backends import F
 from levit_ref.nn import init
 from levit_ref.nn.blocks import Residual, Stage
+from levit_ref.nn.config import LeViTConfig
 from levit_ref.nn.module import Buffer, Module, Parameter
 from levit_ref.nn.norms import NormLinear
 from levit_ref.nn.stem import Stem
 from levit_ref.nn.tap import Tap, no_tap
 from levit_ref.ops._checks import Array, check_shape, pair
-
-if TYPE_CHECKING:
-    from levit_ref.configs import LeViTConfig
 
 
 class HeadLogits(NamedTuple):

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from levit_ref.nn.config import StemConv
 from levit_ref.nn.layers import Activation
 from levit_ref.nn.module import Module
 from levit_ref.nn.norms import ConvNorm
 from levit_ref.nn.tap import Tap, no_tap
 from levit_ref.ops import conv2d_output_size
 from levit_ref.ops._checks import Array
-
-if TYPE_CHECKING:
-    from levit_ref.configs import StemConv
 
 
 class Stem(Module):

@@ -28,7 +28,7 @@ class TrainConfig:
     What to train
         ``model``, ``dataset``, ``data_dir`` (None: the default place of the dataset), ``image_size`` (None: as the
         dataset has it), ``train_size`` and ``test_size`` (pictures; None: all), ``two_heads`` and ``drop_path``
-        (None: as the variant has it).
+        (None: as the variant has it; a teacher asks for two heads).
     For how long, on how much at once
         ``epochs``, ``batch_size``.
     Learning rate

@@ -68,7 +68,7 @@ def build(config: TrainConfig, datasets: Datasets) -> Parts:
         config.model,
         num_classes=len(train.classes),
         image_size=(height, width),
-        distillation=config.two_heads,
+        distillation=_two_heads(config),
         drop_path=config.drop_path,
         seed=config.seed,
     )
@@ -98,6 +98,13 @@ def build(config: TrainConfig, datasets: Datasets) -> Parts:
         teacher=_teacher(config, model, train),
         clip=_clip(config, model),
     )
+
+
+def _two_heads(config: TrainConfig) -> bool | None:
+    """Whether the model has a second head: as the settings say, else if there is a teacher, else as the variant has it."""
+    if config.two_heads is None and (config.teacher is not None or config.teacher_logits is not None):
+        return True
+    return config.two_heads
 
 
 def _optimizer(config: TrainConfig, model: LeViT) -> AdamW:
@@ -134,7 +141,9 @@ def _teacher(config: TrainConfig, model: LeViT, train: Dataset) -> Teacher | Non
     if config.teacher is None and config.teacher_logits is None:
         return None
     if not model.config.distillation:
-        raise ConfigError(f"a teacher needs two heads and {config.model} has one: set two_heads = true")
+        raise ConfigError(
+            "a teacher needs a model with two heads, but two_heads is false: leave it out or set it to true"
+        )
     if config.teacher is not None:
         return ModelTeacher.load(config.teacher, num_classes=model.num_classes, image_size=model.image_size)
     assert config.teacher_logits is not None

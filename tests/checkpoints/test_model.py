@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from levit_ref.checkpoints import CheckpointError, load_model, read_file, save_model, write_file
-from levit_ref.configs import LeViTConfig, StemConv
-from levit_ref.nn import LeViT
+from levit_ref.nn import LeViT, LeViTConfig, StemConv
 
 CONFIG = LeViTConfig("tiny", (16, 24), 8, (2, 3), (1, 1), (StemConv(8), StemConv(16)), image_size=16)
 ABOUT = {

@@ -10,8 +10,7 @@ import torch
 from transformers import LevitConfig, LevitForImageClassification, LevitForImageClassificationWithTeacher
 
 from levit_ref.checkpoints import detect_scheme, from_timm, load_weights, to_timm, write_file
-from levit_ref.configs import LeViTConfig, StemConv
-from levit_ref.nn import LeViT
+from levit_ref.nn import LeViT, LeViTConfig, StemConv
 
 
 def small_config(**changes) -> LeViTConfig:

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from levit_ref.configs import LeViTConfig, StemConv
-from levit_ref.nn import LeViT, Module
+from levit_ref.nn import LeViT, LeViTConfig, Module, StemConv
 
 TINY = LeViTConfig(
     "tiny",

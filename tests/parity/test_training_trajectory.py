@@ -10,8 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from levit_ref.checkpoints.schemes import all_names
-from levit_ref.configs import LeViTConfig, StemConv
-from levit_ref.nn import LeViT
+from levit_ref.nn import LeViT, LeViTConfig, StemConv
 from levit_ref.ops import hard_distillation_backward, hard_distillation_forward
 from levit_ref.training.flat import decay_mask
 from levit_ref.training.optimizer import AdamW

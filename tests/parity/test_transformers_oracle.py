@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from levit_ref.configs import LeViTConfig, StemConv, get_config
-from levit_ref.nn import LeViT
+from levit_ref.configs import get_config
+from levit_ref.nn import LeViT, LeViTConfig, StemConv
 from tests.parity.oracle import Arrays, gradients_of, make_oracle, pictures, randomise, state_of
 
 SMALL = LeViTConfig(

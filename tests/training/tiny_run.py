@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from levit_ref import configs
-from levit_ref.configs import LeViTConfig, StemConv
 from levit_ref.data import ArrayDataset
+from levit_ref.nn import LeViTConfig, StemConv
 from levit_ref.training import Datasets, Progress, TrainConfig, TrainResult, train
 
 VARIANT = LeViTConfig(
