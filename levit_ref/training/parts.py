@@ -101,7 +101,7 @@ def build(config: TrainConfig, datasets: Datasets) -> Parts:
 
 
 def _two_heads(config: TrainConfig) -> bool | None:
-    """Whether the model has a second head: as the settings say, else if there is a teacher, else as the variant has it."""
+    """Whether the model has a second head: as the settings say, else yes with a teacher, else None (as the variant)."""
     if config.two_heads is None and (config.teacher is not None or config.teacher_logits is not None):
         return True
     return config.two_heads
