@@ -37,7 +37,7 @@ def _stem4(C: int) -> tuple[StemConv, ...]:
 
 
 def _paper() -> list[LeViTConfig]:
-    """Table 2 of the paper."""
+    """List the family of the paper's section 4.3."""
     return [
         LeViTConfig("levit_128s", (128, 256, 384), 16, (4, 6, 8), (2, 3, 4), _stem16(128)),
         LeViTConfig("levit_128", (128, 256, 384), 16, (4, 8, 12), (4, 4, 4), _stem16(128)),
@@ -83,7 +83,7 @@ class _AblationWidths:
 
 
 def _ablations(base: LeViTConfig, widths: _AblationWidths) -> list[LeViTConfig]:
-    """Build A1 to A7 (the paper's section 5.6, table 4 and appendix A.2) for one variant."""
+    """Build A1 to A7 (the paper's section 5.6 and appendix A.2) for one variant."""
     flat_dim, flat_heads, flat_depth = widths.flat
     flat_C = 2 * flat_heads * flat_dim
     plain_dim, plain_heads = widths.plain

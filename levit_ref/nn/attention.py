@@ -93,7 +93,7 @@ class BiasedAttention(Module):
 
 
 class Attention(BiasedAttention):
-    """Every token asks all tokens of its map (paper, section 4.2 and figure 4, left).
+    """Every token asks all tokens of its map (paper, section 4.2 and figure 5, left).
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ class Attention(BiasedAttention):
 
 
 class AttentionDownsample(BiasedAttention):
-    """Shrinking attention: every second token of each axis asks all tokens (paper, section 4.2 and figure 4, right).
+    """Shrinking attention: every second token of each axis asks all tokens (paper, section 4.2 and figure 5, right).
 
     It has no residual path, since input and output differ in shape, and so no zero-initialised normalisation either.
 

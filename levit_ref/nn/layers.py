@@ -109,7 +109,7 @@ class BatchNorm(Module):
     channel_axis : int
         1 for images (B, C, H, W), -1 for tokens.
     weight : float
-        Initial scale: 0 makes a residual branch start as nothing (paper, section 5.2, after Goyal et al. 2017).
+        Initial scale: 0 makes a residual branch start as nothing (paper, section 4.2, after Goyal et al. 2017).
     """
 
     eps = 1e-5

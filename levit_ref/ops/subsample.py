@@ -45,7 +45,7 @@ def subsample_forward(
 
     Notes
     -----
-    The queries of LeViT's shrinking attention (paper, section 4.2, figure 5).
+    The queries of LeViT's shrinking attention (paper, section 4.2 and figure 5, right).
     """
     H, W = pair("subsample", "resolution", resolution, 1)
     s_y, s_x = pair("subsample", "stride", stride, 1)
