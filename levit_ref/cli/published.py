@@ -1,7 +1,7 @@
 """What the paper and the official repository print beside the names of the five variants.
 
 Source: B. Graham et al., "LeViT: a Vision Transformer in ConvNet's Clothing for Faster Inference", ICCV 2021,
-arXiv 2104.01136v2, and the README of github.com/facebookresearch/LeViT: the same figures.
+arXiv 2104.01136v2; the README of github.com/facebookresearch/LeViT has the same figures, some rounded further.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class Attention(BiasedAttention):
 
 
 class AttentionDownsample(BiasedAttention):
-    """Shrinking attention: every second token of each axis asks all tokens (paper, section 4.2 and figure 5, right).
+    """Shrinking attention: every second token of each axis asks all tokens (section 4.2, figure 5, right).
 
     It has no residual path, since input and output differ in shape, and so no zero-initialised normalisation either.
 
