@@ -52,8 +52,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         body = content[start:][: self.server.break_after]
+        self.server.sent.append(len(body))  # before the client can have it all and look here
         self.wfile.write(body)
-        self.server.sent.append(len(body))
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing on stderr."""
