@@ -45,7 +45,7 @@ def command(
 
     Everything about the run goes into its folder: settings, metrics.jsonl, curves.png, confusion.png, the best and the
     last checkpoint. Ctrl-C and SIGTERM finish the step and save; `levit-ref train --resume FOLDER` goes on to the same
-    result as without the interruption.
+    result as without the interruption, and with `--epochs` further than planned.
     """
     folder = _folder(run, out)
     from_file = {} if config is None else read_toml(config)

@@ -28,7 +28,8 @@ def train(
     ----------
     config : TrainConfig or None
         None only with ``resume``: the settings that the run was started with. Given with ``resume``, it must agree
-        with them in all that has an influence on the result.
+        with them in all that has an influence on the result, but for more ``epochs``: these prolong the run, whose
+        learning rate follows the longer schedule from there on.
     run_dir : path-like
         Made if it is not there. What lies in it: :mod:`levit_ref.training.run_folder`.
     resume : bool
@@ -76,5 +77,7 @@ def train(
             progress=progress,
             resume_command=f"levit-ref train --resume {shlex.quote(os.fspath(run_dir))}",
         )
+        if resume and config != recorded:
+            folder.record_config(config)
         folder.record_session(command)
         return trainer.run()

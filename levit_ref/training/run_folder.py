@@ -73,6 +73,10 @@ class RunFolder:
         """Make the folder, which must be unused, and record the settings."""
         self.check_unused()
         self.path.mkdir(parents=True, exist_ok=True)
+        self.record_config(config)
+
+    def record_config(self, config: TrainConfig) -> None:
+        """Write the settings, in place of those before."""
         replace_text(self.config, config.to_toml())
 
     @contextmanager

@@ -125,6 +125,8 @@ WITHOUT_INFLUENCE = ("data_dir", "threads", "workers", "prefetch", "checkpoint_e
 
 def _check_same_config(path: str | os.PathLike[str], saved: dict[str, Any], config: TrainConfig) -> None:
     now = config.to_dict()
+    if now["epochs"] > saved["epochs"]:  # a run may be prolonged; the learning rate then follows the longer schedule
+        now["epochs"] = saved["epochs"]
     names = sorted((saved.keys() | now.keys()) - set(WITHOUT_INFLUENCE))
     different = [f"{n} = {saved.get(n)} there, {now.get(n)} now" for n in names if saved.get(n) != now.get(n)]
     if different:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from levit_ref.checkpoints import CheckpointError, read_file
+from levit_ref.training import TrainConfig
 from levit_ref.training.metrics import TIMING_FIELDS, read_metrics
 from tests.training.tiny_run import run, tiny_config
 
@@ -176,3 +178,15 @@ def test_two_processes_in_one_folder(tmp_path):
     folder.create(tiny_config())
     with folder.locked(), pytest.raises(FileExistsError, match="another process is training in this folder"):
         run(tmp_path / "run", resume=True)
+
+
+def test_a_run_may_be_prolonged_but_not_shortened(tmp_path):
+    folder = tmp_path / "run"
+    assert run(folder).epochs == 3
+    assert run(folder, resume=True, epochs=5).epochs == 5
+    assert TrainConfig.load(folder / "config.toml").epochs == 5
+    rates = [json.loads(line)["lr"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert len(rates) == 5
+    assert rates[3] > rates[2] and rates[4] < rates[3]  # from the longer schedule, to its end
+    with pytest.raises(CheckpointError, match="epochs = 5 there, 3 now"):
+        run(folder, resume=True)
