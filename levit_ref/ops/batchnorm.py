@@ -212,7 +212,7 @@ def _row_blocks(M: int, C: int) -> list[slice]:
 
 def _spread(blocks: list[slice], *vectors: Array) -> tuple[Array, ...]:
     """Repeat vectors (C,) to the shape of the first block, the largest: NumPy is faster on operands of one shape."""
-    return tuple(np.tile(vector, (blocks[0].stop, 1)) for vector in vectors)
+    return tuple(np.full((blocks[0].stop, len(vector)), vector, vector.dtype) for vector in vectors)
 
 
 def _sum_rows(x: Array) -> Array:

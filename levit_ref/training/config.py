@@ -184,7 +184,7 @@ class TrainConfig:
 DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
     "shapes": {
         "model": "levit_250k_32px",
-        "epochs": 9,
+        "epochs": 8,
         "batch_size": 32,
         "lr": 3e-3,
         "label_smoothing": 0.0,
