@@ -100,10 +100,10 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
         own = {name: options.pop(name) for name in explicit}
         command(**own, **{name: value for name, value in options.items() if value is not None})
 
-    hints = get_type_hints(command, include_extras=True)
+    # not typing.get_type_hints, which in Python 3.10 hides Annotated behind an Optional where the default is None
     explicit = {
-        name: parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, parameter in inspect.signature(command).parameters.items()
+        name: parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD
     }
     parameters = [*explicit.values(), *_setting_parameters()]
