@@ -58,12 +58,18 @@ def make_batch(
 
     Parameters
     ----------
-    pictures : uint8 (B, 3, H, W)
-    labels : int64 (B,), each in ``range(n_classes)``
-    indices : int64 (B,), places of the pictures in the dataset
-    n_classes : K
-    augmentation : settings
-    rng : the only source of randomness
+    pictures
+        uint8 (B, 3, H, W)
+    labels
+        int64 (B,), each in ``range(n_classes)``
+    indices
+        int64 (B,), places of the pictures in the dataset
+    n_classes
+        K
+    augmentation
+        settings
+    rng
+        The only source of randomness
     """
     a = augmentation
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[1] != 3:

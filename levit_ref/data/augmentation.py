@@ -22,16 +22,26 @@ class Augmentation:
 
     Attributes
     ----------
-    mean, std : for each channel, of pixels in [0, 1]; a pixel p becomes (p / 255 - mean) / std
-    crop_padding : pixels added on each side before a random crop of the old size; 0 is off
-    crop_fill : what is added: "zero" (black) or "reflect" (the picture mirrored, its edge not repeated)
-    flip : probability of a left-right flip
-    cutout : side in pixels of a square that is set to the mean colour, its centre anywhere in the picture; 0 is off
-    brightness, contrast, saturation : each factor is uniform in [1 - x, 1 + x]; 0 is off
-    mixup : alpha of the Beta(alpha, alpha) share of the first of two blended pictures; 0 is off
-    cutmix : alpha of the Beta(alpha, alpha) share that a picture keeps when a box of another is pasted in; 0 is off
-    mix_probability : probability that a picture is mixed at all, if `mixup` or `cutmix` is on
-    cutmix_probability : probability that a mixed picture gets cutmix, if both are on
+    mean, std
+        For each channel, of pixels in [0, 1]; a pixel p becomes (p / 255 - mean) / std
+    crop_padding
+        Pixels added on each side before a random crop of the old size; 0 is off
+    crop_fill
+        What is added: "zero" (black) or "reflect" (the picture mirrored, its edge not repeated)
+    flip
+        Probability of a left-right flip
+    cutout
+        Side in pixels of a square that is set to the mean colour, its centre anywhere in the picture; 0 is off
+    brightness, contrast, saturation
+        Each factor is uniform in [1 - x, 1 + x]; 0 is off
+    mixup
+        Alpha of the Beta(alpha, alpha) share of the first of two blended pictures; 0 is off
+    cutmix
+        Alpha of the Beta(alpha, alpha) share that a picture keeps when a box of another is pasted in; 0 is off
+    mix_probability
+        Probability that a picture is mixed at all, if `mixup` or `cutmix` is on
+    cutmix_probability
+        Probability that a mixed picture gets cutmix, if both are on
 
     References
     ----------

@@ -76,13 +76,18 @@ def load_cifar(
 
     Parameters
     ----------
-    name : "cifar10" or "cifar100" (the 100 fine labels)
-    split : "train" or "test"
-    data_dir : the folder of the batches, the folder that holds it, the tar.gz, or the folder that
+    name
+        "cifar10" or "cifar100" (the 100 fine labels)
+    split
+        "train" or "test"
+    data_dir
+        The folder of the batches, the folder that holds it, the tar.gz, or the folder that
         holds the tar.gz.  The content is validated but no checksum is asked of a copy of your own.
         None: the official archive in the cache folder (`levit_ref.data.cache_dir`), checksum and all.
-    download : whether a missing official archive may be downloaded
-    base_url : the folder on the server to download from
+    download
+        Whether a missing official archive may be downloaded
+    base_url
+        The folder on the server to download from
 
     Returns
     -------

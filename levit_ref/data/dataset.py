@@ -48,9 +48,12 @@ class ArrayDataset:
 
     Parameters
     ----------
-    images : uint8 array, (N, 3, H, W)
-    labels : integer array or sequence, (N,)
-    classes : names of the K classes; every label is in ``range(K)``
+    images
+        uint8 array, (N, 3, H, W)
+    labels
+        Integer array or sequence, (N,)
+    classes
+        Names of the K classes; every label is in ``range(K)``
 
     Raises
     ------

@@ -39,11 +39,16 @@ def fetch(url: str, md5: str, folder: Path | None = None, *, download: bool = Tr
 
     Parameters
     ----------
-    url : address of the file
-    md5 : its MD5 checksum, in hexadecimal
-    folder : where to keep it; `cache_dir` by default
-    download : whether a missing file may be downloaded
-    progress : whether to show a progress bar on stderr
+    url
+        Address of the file
+    md5
+        Its MD5 checksum, in hexadecimal
+    folder
+        Where to keep it; `cache_dir` by default
+    download
+        Whether a missing file may be downloaded
+    progress
+        Whether to show a progress bar on stderr
 
     Raises
     ------

@@ -31,10 +31,14 @@ class FolderDataset:
 
     Parameters
     ----------
-    files : N paths
-    labels : class index of every file, (N,)
-    classes : names of the classes
-    image_size : H = W, or (H, W): the shorter side is scaled to it and the centre cropped
+    files
+        N paths
+    labels
+        Class index of every file, (N,)
+    classes
+        Names of the classes
+    image_size
+        H = W, or (H, W): the shorter side is scaled to it and the centre cropped
     """
 
     def __init__(
@@ -104,9 +108,12 @@ def load_folder(
 
     Parameters
     ----------
-    data_dir : the root folder, see the head of this module
-    split : "train" or "test"; the test pictures are in ``test/``, or else in ``val/``
-    image_size : 224 by default
+    data_dir
+        The root folder, see the head of this module
+    split
+        "train" or "test"; the test pictures are in ``test/``, or else in ``val/``
+    image_size
+        224 by default
 
     Raises
     ------

@@ -30,13 +30,20 @@ class Loader:
 
     Parameters
     ----------
-    dataset : any `Dataset`
-    batch_size : largest number of pictures in a batch
-    augmentation : normalisation and random changes; by default pixels are only scaled to [0, 1]
-    seed : at least 0
-    shuffle : whether each epoch has an order of its own; otherwise it is the order of the dataset
-    workers : number of threads that make batches; 0 makes each when it is asked for, in the caller's thread
-    prefetch : number of batches that are made ahead of the one in use
+    dataset
+        Any `Dataset`
+    batch_size
+        Largest number of pictures in a batch
+    augmentation
+        Normalisation and random changes; by default pixels are only scaled to [0, 1]
+    seed
+        At least 0
+    shuffle
+        Whether each epoch has an order of its own; otherwise it is the order of the dataset
+    workers
+        Number of threads that make batches; 0 makes each when it is asked for, in the caller's thread
+    prefetch
+        Number of batches that are made ahead of the one in use
     """
 
     def __init__(
@@ -85,8 +92,10 @@ class Loader:
 
         Parameters
         ----------
-        epoch : at least 0
-        start_step : the first batch to yield, in ``range(len(loader) + 1)``
+        epoch
+            At least 0
+        start_step
+            The first batch to yield, in ``range(len(loader) + 1)``
         """
         if epoch < 0:
             raise ValueError(f"epoch must be at least 0, got {epoch}")

@@ -32,8 +32,10 @@ def load_pickled_dict(blob: bytes, source: str) -> dict[str, Any]:
 
     Parameters
     ----------
-    blob : the content of the pickle
-    source : name of the file, for error messages
+    blob
+        The content of the pickle
+    source
+        Name of the file, for error messages
 
     Returns
     -------

@@ -32,16 +32,24 @@ def load_dataset(
 
     Parameters
     ----------
-    name : "shapes", "cifar10", "cifar100" or "folder" (see `make_shapes`, `load_cifar`, `load_folder`)
-    split : "train" or "test"
-    data_dir : where the files are.  Required for "folder", and not allowed for "shapes", which has none;
+    name
+        "shapes", "cifar10", "cifar100" or "folder" (see `make_shapes`, `load_cifar`, `load_folder`)
+    split
+        "train" or "test"
+    data_dir
+        Where the files are.  Required for "folder", and not allowed for "shapes", which has none;
         without it, CIFAR comes from the cache folder or is downloaded into it.
-    image_size : H = W or (H, W) that the pictures are brought to; by default 32 x 32 as they are, and
+    image_size
+        H = W or (H, W) that the pictures are brought to; by default 32 x 32 as they are, and
         224 x 224 for "folder"
-    size : number of pictures.  "shapes" generates so many; from the others a random subset is taken.
-    seed : of the generated pictures, and of the subset
-    download : whether CIFAR may be downloaded
-    base_url : the folder on the server to download CIFAR from
+    size
+        Number of pictures.  "shapes" generates so many; from the others a random subset is taken.
+    seed
+        Of the generated pictures, and of the subset
+    download
+        Whether CIFAR may be downloaded
+    base_url
+        The folder on the server to download CIFAR from
 
     Raises
     ------

@@ -32,10 +32,13 @@ def make_shapes(split: str, size: int | None = None, seed: int = 0) -> ArrayData
 
     Parameters
     ----------
-    split : "train" or "test"; they come from separate streams of random numbers
-    size : number of pictures, 10,000 for training and 2,000 for testing by default.  The first n
+    split
+        "train" or "test"; they come from separate streams of random numbers
+    size
+        Number of pictures, 10,000 for training and 2,000 for testing by default.  The first n
         pictures of a larger set are the set of size n.
-    seed : at least 0; each seed is another dataset
+    seed
+        At least 0; each seed is another dataset
 
     Returns
     -------
