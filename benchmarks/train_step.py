@@ -87,8 +87,8 @@ def check_agreement(ours: LeViT, theirs: TorchLeViT, images: np.ndarray, labels:
     named = dict(theirs.named_parameters())
     differences = (np.abs(p.grad - np.asarray(named[name].grad)).max() for name, p in ours.named_parameters())
     worst = float(max(differences)) / scale
-    if abs(loss - float(loss_torch)) > 1e-4 or worst > 1e-3:
-        raise SystemExit(f"the two disagree: loss {loss} and {float(loss_torch)}, gradients by {worst:.1e}")
+    if abs(loss - float(loss_torch.detach())) > 1e-4 or worst > 1e-3:
+        raise SystemExit(f"the two disagree: loss {loss} and {float(loss_torch.detach())}, gradients by {worst:.1e}")
     theirs.zero_grad()
 
 
