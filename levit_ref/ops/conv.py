@@ -121,13 +121,18 @@ def conv2d_backward(dy: Array, saved: Conv2dSaved, *, need_dx: bool = True) -> t
         return None, dweight
 
     kernel = weight.transpose(0, 2, 3, 1).reshape(C_out, kH * kW * C_in)
-    dpatches = (dy2 @ kernel).reshape(B, H_out, W_out, kH, kW, C_in)
-    padded = np.zeros((B, H + 2 * pH, W + 2 * pW, C_in), dy.dtype)
-    for u in range(kH):
-        for v in range(kW):
-            padded[:, u : u + sH * H_out : sH, v : v + sW * W_out : sW] += dpatches[:, :, :, u, v]
-    dx = padded[:, pH : pH + H, pW : pW + W].transpose(0, 3, 1, 2)  # (B, C_in, H, W)
-    return dx, dweight
+    dx = np.empty((B, H, W, C_in), dy.dtype)
+    pixels = H_out * W_out
+    images = max(1, 262_144 // (pixels * kH * kW * C_in))  # at a time: about 1 MB of patches, which the cache holds
+    for b in range(0, B, images):
+        n = min(images, B - b)
+        dpatches = (dy2[b * pixels : (b + n) * pixels] @ kernel).reshape(n, H_out, W_out, kH, kW, C_in)
+        padded = np.zeros((n, H + 2 * pH, W + 2 * pW, C_in), dy.dtype)
+        for u in range(kH):
+            for v in range(kW):
+                padded[:, u : u + sH * H_out : sH, v : v + sW * W_out : sW] += dpatches[:, :, :, u, v]
+        dx[b : b + n] = padded[:, pH : pH + H, pW : pW + W]
+    return dx.transpose(0, 3, 1, 2), dweight  # (B, C_in, H, W)
 
 
 def _gather_patches(
