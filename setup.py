@@ -1,5 +1,88 @@
-"""Builds the package. The C++ extension of csrc/ will be built here; everything else is in pyproject.toml."""
+"""Builds the C++ extension of csrc/; everything else about the package is in pyproject.toml.
 
-from setuptools import setup
+``kernels.cpp`` holds all kernels and is compiled once for each instruction set, with the compiler's flags for it; the
+best one that the processor has is chosen when the package is imported. Where the extension cannot be built, the
+package is installed without it: a line says so, and ``levit_ref.backends()`` says why.
+"""
 
-setup()
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+CSRC = Path("csrc")
+FLAGS = ["-std=c++20", "-O3", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Wextra", "-g0"]
+X86_64 = {
+    "avx512": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+    "avx2": ["-march=x86-64-v3"],
+    "baseline": [],
+}
+REASON_FILE = "_native_missing.txt"
+
+
+def instruction_sets() -> dict[str, list[str]]:
+    """Flags by name, for the machine that this is built for."""
+    return X86_64 if platform.machine() in ("x86_64", "AMD64") else {"baseline": []}
+
+
+class BuildKernels(build_ext):
+    """Compiles the kernels once for each instruction set, and survives a machine that cannot."""
+
+    def run(self) -> None:
+        try:
+            super().run()
+            self._reason_file().unlink(missing_ok=True)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:500] or type(error).__name__
+            print(f"levit_ref: installed without the native backend, NumPy runs everything: {reason}")
+            self._reason_file().parent.mkdir(parents=True, exist_ok=True)
+            self._reason_file().write_text(f"not built: {reason}\n")
+
+    def build_extension(self, extension: Extension) -> None:
+        if self.compiler.compiler_type == "msvc":
+            raise RuntimeError("the kernels need GCC or Clang (vector extensions), and this is MSVC")
+        extra = shlex.split(os.environ.get("LEVIT_REF_CXXFLAGS", ""))  # e.g. -fsanitize=address
+
+        def compile_one(job: tuple[str, str, list[str]]) -> list[str]:
+            source, folder, flags = job
+            return self.compiler.compile(
+                [source],
+                output_dir=str(Path(self.build_temp) / folder),
+                include_dirs=[str(CSRC), *extension.include_dirs],
+                extra_postargs=[*FLAGS, *flags, *extra],
+                depends=extension.depends,
+            )
+
+        kernels = str(CSRC / "kernels.cpp")
+        jobs = [(kernels, isa, [f"-DLEVIT_ISA={isa}", *flags]) for isa, flags in instruction_sets().items()]
+        jobs += [(source, "common", []) for source in extension.sources if source != kernels]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            objects = [path for paths in pool.map(compile_one, jobs) for path in paths]
+        self.compiler.link_shared_object(
+            objects, self.get_ext_fullpath(extension.name), target_lang="c++", extra_postargs=["-pthread", *extra]
+        )
+
+    def _reason_file(self) -> Path:
+        return Path(self.get_ext_fullpath("levit_ref._native")).with_name(REASON_FILE)
+
+
+def extension() -> Extension:
+    """The module, all of csrc/ in it."""
+    import pybind11
+
+    return Extension(
+        "levit_ref._native",
+        sources=sorted(str(path) for path in CSRC.rglob("*.cpp")),
+        depends=sorted(str(path) for path in CSRC.rglob("*.h")),
+        include_dirs=[pybind11.get_include()],
+        language="c++",
+    )
+
+
+setup(ext_modules=[extension()], cmdclass={"build_ext": BuildKernels})

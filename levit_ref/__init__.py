@@ -7,7 +7,7 @@ Graham et al., "LeViT: a Vision Transformer in ConvNet's Clothing for Faster Inf
 """
 
 from levit_ref._version import __version__
-from levit_ref.backends import available_backends, backend, get_backend, set_backend
+from levit_ref.runtime import available_backends, backend, get_backend, set_backend
 from levit_ref.configs import create_model, get_config, list_models
 from levit_ref.nn import LeViTConfig
 

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "levit_ref"
 FLOORS = {
     "_version": 0,
     "ops": 1,
-    "backends": 2,
+    "runtime": 2,
     "nn": 3,
     "configs": 4,
     "data": 5,

@@ -12,7 +12,7 @@ import pytest
 
 import levit_ref
 from levit_ref import ops
-from levit_ref.backends import BACKENDS, F
+from levit_ref.runtime import BACKENDS, F
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from levit_ref.backends import F
+from levit_ref.runtime import F
 from levit_ref.nn.layers import Activation, LayerNorm
 from levit_ref.nn.module import Module, Parameter
 from levit_ref.nn.norms import LinearNorm

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from levit_ref.backends import F
+from levit_ref.runtime import F
 from levit_ref.nn.attention import Attention, AttentionDownsample
 from levit_ref.nn.config import LeViTConfig
 from levit_ref.nn.mlp import Mlp

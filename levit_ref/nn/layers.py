@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from levit_ref.backends import F
+from levit_ref.runtime import F
 from levit_ref.nn import init
 from levit_ref.nn.module import Buffer, Module, Parameter
 from levit_ref.nn.tap import Tap, no_tap
@@ -100,82 +100,6 @@ class Linear(Module):
         return dx
 
 
-class BatchNorm(Module):
-    """Batch normalisation of one axis; in training it also moves its running statistics, as PyTorch does.
-
-    Parameters
-    ----------
-    channels : int
-    channel_axis : int
-        1 for images (B, C, H, W), -1 for tokens.
-    weight : float
-        Initial scale: 0 makes a residual branch start as nothing (paper, section 4.2, after Goyal et al. 2017).
-    """
-
-    eps = 1e-5
-    momentum = 0.1
-
-    def __init__(self, channels: int, *, channel_axis: int = -1, weight: float = 1.0) -> None:
-        self.weight = Parameter(np.full(channels, float(weight)))
-        self.bias = Parameter(np.zeros(channels))
-        self.running_mean = Buffer(np.zeros(channels))
-        self.running_var = Buffer(np.ones(channels))
-        self.num_batches_tracked = Buffer(np.zeros((), np.int64))
-        self.channel_axis = channel_axis
-
-    def forward(self, x: Array, tap: Tap = no_tap) -> Array:
-        """Normalise; the shape stays."""
-        mean, var = self.running_mean.data, self.running_var.data
-        y, saved = F.batch_norm_forward(
-            x, self.weight.data, self.bias.data, mean, var,
-            training=self.training, eps=self.eps, channel_axis=self.channel_axis,
-        )  # fmt: skip
-        if self.training:
-            mean[...], var[...] = F.update_running_statistics(mean, var, saved, momentum=self.momentum)
-            self.num_batches_tracked.data[...] += 1
-        self.remember(saved)
-        return y
-
-    def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
-        """Gradient of the input."""
-        dx, dweight, dbias = F.batch_norm_backward(dy, self.recall())
-        self.weight.grad += dweight
-        self.bias.grad += dbias
-        return dx
-
-
-class LayerNorm(Module):
-    """Layer normalisation of the channel axis: what batch normalisation replaces in LeViT (ablation A3).
-
-    Parameters
-    ----------
-    channels : int
-    channel_axis : int
-        1 for images (B, C, H, W), -1 for tokens.
-    """
-
-    eps = 1e-5
-
-    def __init__(self, channels: int, *, channel_axis: int = -1) -> None:
-        self.weight = Parameter(np.ones(channels))
-        self.bias = Parameter(np.zeros(channels))
-        self.channel_axis = channel_axis
-
-    def forward(self, x: Array, tap: Tap = no_tap) -> Array:
-        """Normalise; the shape stays."""
-        rows = np.moveaxis(x, self.channel_axis, -1)
-        y, saved = F.layer_norm_forward(rows, self.weight.data, self.bias.data, eps=self.eps)
-        self.remember(saved)
-        return np.moveaxis(y, -1, self.channel_axis)
-
-    def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
-        """Gradient of the input."""
-        dx, dweight, dbias = F.layer_norm_backward(np.moveaxis(dy, self.channel_axis, -1), self.recall())
-        self.weight.grad += dweight
-        self.bias.grad += dbias
-        return np.moveaxis(dx, -1, self.channel_axis)
-
-
 class Activation(Module):
     """One of :data:`levit_ref.ops.ACTIVATIONS`, by name."""
 
@@ -192,3 +116,88 @@ class Activation(Module):
         """Gradient of the input."""
         dx: Array = getattr(F, f"{self.name}_backward")(dy, self.recall())
         return dx
+
+
+class BatchNorm(Module):
+    """Batch normalisation of one axis, and the activation behind it.
+
+    In training it also moves its running statistics, as PyTorch does. The tap sees ``bn``, the value between
+    normalisation and activation.
+
+    Parameters
+    ----------
+    channels : int
+    channel_axis : int
+        1 for images (B, C, H, W), -1 for tokens.
+    weight : float
+        Initial scale: 0 makes a residual branch start as nothing (paper, section 4.2, after Goyal et al. 2017).
+    activation : str
+    """
+
+    eps = 1e-5
+    momentum = 0.1
+
+    def __init__(
+        self, channels: int, *, channel_axis: int = -1, weight: float = 1.0, activation: str = "identity"
+    ) -> None:
+        self.weight = Parameter(np.full(channels, float(weight)))
+        self.bias = Parameter(np.zeros(channels))
+        self.running_mean = Buffer(np.zeros(channels))
+        self.running_var = Buffer(np.ones(channels))
+        self.num_batches_tracked = Buffer(np.zeros((), np.int64))
+        self.channel_axis, self.activation = channel_axis, activation
+
+    def forward(self, x: Array, tap: Tap = no_tap) -> Array:
+        """Normalise and activate; the shape stays."""
+        mean, var = self.running_mean.data, self.running_var.data
+        y, saved = F.batch_norm_forward(
+            x, self.weight.data, self.bias.data, mean, var,
+            training=self.training, eps=self.eps, channel_axis=self.channel_axis, activation=self.activation, tap=tap,
+        )  # fmt: skip
+        if self.training:
+            mean[...], var[...] = F.update_running_statistics(mean, var, saved, momentum=self.momentum)
+            self.num_batches_tracked.data[...] += 1
+        self.remember(saved)
+        return y
+
+    def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
+        """Gradient of the input."""
+        dx, dweight, dbias = F.batch_norm_backward(dy, self.recall(), tap=tap)
+        self.weight.grad += dweight
+        self.bias.grad += dbias
+        return dx
+
+
+class LayerNorm(Module):
+    """Layer normalisation of the channel axis, and the activation behind it: what A3 has for batch normalisation.
+
+    Parameters
+    ----------
+    channels : int
+    channel_axis : int
+        1 for images (B, C, H, W), -1 for tokens.
+    activation : str
+    """
+
+    eps = 1e-5
+
+    def __init__(self, channels: int, *, channel_axis: int = -1, activation: str = "identity") -> None:
+        self.weight = Parameter(np.ones(channels))
+        self.bias = Parameter(np.zeros(channels))
+        self.channel_axis = channel_axis
+        self.act = Activation(activation)
+
+    def forward(self, x: Array, tap: Tap = no_tap) -> Array:
+        """Normalise and activate; the shape stays."""
+        rows = np.moveaxis(x, self.channel_axis, -1)
+        y, saved = F.layer_norm_forward(rows, self.weight.data, self.bias.data, eps=self.eps)
+        self.remember(saved)
+        return self.act.forward(tap("bn", np.moveaxis(y, -1, self.channel_axis)))
+
+    def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
+        """Gradient of the input."""
+        dy = tap("bn", self.act.backward(dy))
+        dx, dweight, dbias = F.layer_norm_backward(np.moveaxis(dy, self.channel_axis, -1), self.recall())
+        self.weight.grad += dweight
+        self.bias.grad += dbias
+        return np.moveaxis(dx, -1, self.channel_axis)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from levit_ref.backends import F
+from levit_ref.runtime import F
 from levit_ref.nn import init
 from levit_ref.nn.blocks import Residual, Stage
 from levit_ref.nn.config import LeViTConfig

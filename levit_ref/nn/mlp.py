@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from levit_ref.nn.layers import Activation, LayerNorm
+from levit_ref.nn.layers import LayerNorm
 from levit_ref.nn.module import Module
 from levit_ref.nn.norms import LinearNorm
 from levit_ref.nn.tap import Tap, no_tap
@@ -25,21 +25,18 @@ class Mlp(Module):
 
     def __init__(self, dim: int, hidden_dim: int, *, activation: str, norm: str, rng: np.random.Generator) -> None:
         self.norm = LayerNorm(dim) if norm == "layer" else None
-        self.ln1 = LinearNorm(dim, hidden_dim, norm=norm, rng=rng)
-        self.act = Activation(activation)
+        self.ln1 = LinearNorm(dim, hidden_dim, norm=norm, activation=activation, rng=rng)
         self.ln2 = LinearNorm(hidden_dim, dim, norm=norm, norm_weight=0, rng=rng)
 
     def forward(self, x: Array, tap: Tap = no_tap) -> Array:
         """(B, N, C) to (B, N, C)."""
         if self.norm is not None:
             x = tap("norm", self.norm.forward(x))
-        x = self.ln1.forward(x, tap.scope("ln1"))  # (B, N, hidden)
-        x = tap("act", self.act.forward(x))
+        x = tap("act", self.ln1.forward(x, tap.scope("ln1")))  # (B, N, hidden)
         return self.ln2.forward(x, tap.scope("ln2"))  # (B, N, C)
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""
         dx = self.ln2.backward(dy, tap.scope("ln2"))
-        dx = self.act.backward(tap("act", dx))
-        dx = self.ln1.backward(dx, tap.scope("ln1"))
+        dx = self.ln1.backward(tap("act", dx), tap.scope("ln1"))
         return dx if self.norm is None else self.norm.backward(tap("norm", dx))

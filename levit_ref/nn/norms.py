@@ -1,4 +1,4 @@
-"""The three pairs of a matrix product and a normalisation that LeViT is made of.
+"""The three pairs of a matrix product and a normalisation that LeViT is made of, with the activation behind them.
 
 In inference each pair is one product: the normalisation is an affine map with constant coefficients. With
 ``norm="layer"`` (ablation A3) there is nothing to merge: a block's products get biases, and the block normalises its
@@ -9,32 +9,41 @@ from __future__ import annotations
 
 import numpy as np
 
-from levit_ref.nn.layers import BatchNorm, Conv2d, LayerNorm, Linear
+from levit_ref.nn.layers import Activation, BatchNorm, Conv2d, LayerNorm, Linear
 from levit_ref.nn.module import Module
 from levit_ref.nn.tap import Tap, no_tap
 from levit_ref.ops._checks import Array
 
 
 class ConvNorm(Module):
-    """Convolution, then normalisation of its channels.
+    """Convolution, then normalisation of its channels, then an activation.
 
     Parameters
     ----------
     C_in, C_out, kernel_size, stride, padding : int
     norm : {"batch", "layer"}
+    activation : str
     rng : numpy.random.Generator
     """
 
     def __init__(
-        self, C_in: int, C_out: int, kernel_size: int, stride: int, padding: int, *, norm: str, rng: np.random.Generator
+        self,
+        C_in: int,
+        C_out: int,
+        kernel_size: int,
+        stride: int,
+        padding: int,
+        *,
+        norm: str,
+        activation: str = "identity",
+        rng: np.random.Generator,
     ) -> None:
         self.linear = Conv2d(C_in, C_out, kernel_size, stride, padding, rng=rng, bias=norm == "layer")
-        self.bn = BatchNorm(C_out, channel_axis=1) if norm == "batch" else LayerNorm(C_out, channel_axis=1)
+        self.bn = (BatchNorm if norm == "batch" else LayerNorm)(C_out, channel_axis=1, activation=activation)
 
     def forward(self, x: Array, tap: Tap = no_tap) -> Array:
         """(B, C_in, H, W) to (B, C_out, H_out, W_out)."""
-        x = tap("linear", self.linear.forward(x))
-        return tap("bn", self.bn.forward(x))
+        return self.bn.forward(tap("linear", self.linear.forward(x)), tap)
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""
@@ -45,40 +54,47 @@ class ConvNorm(Module):
         self.linear.backward_weight_only(self._backward_norm(dy, tap))
 
     def _backward_norm(self, dy: Array, tap: Tap) -> Array:
-        dy = self.bn.backward(tap("bn", dy))
-        return tap("linear", dy)
+        return tap("linear", self.bn.backward(dy, tap))
 
 
 class LinearNorm(Module):
-    """Linear layer, then batch normalisation. With ``norm="layer"`` a linear layer with a bias and nothing after it.
+    """Linear layer, then batch normalisation, then an activation. With ``norm="layer"`` there is a bias in its place.
 
     Parameters
     ----------
     C_in, C_out : int
     norm : {"batch", "layer"}
+    activation : str
     norm_weight : float
         Initial scale of the batch normalisation. 0 on the last one of each residual branch.
     rng : numpy.random.Generator
     """
 
-    def __init__(self, C_in: int, C_out: int, *, norm: str, rng: np.random.Generator, norm_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        C_in: int,
+        C_out: int,
+        *,
+        norm: str,
+        rng: np.random.Generator,
+        norm_weight: float = 1.0,
+        activation: str = "identity",
+    ) -> None:
+        self.bn: BatchNorm | Activation
         if norm == "batch":
             self.linear = Linear(C_in, C_out, rng=rng)
-            self.bn: BatchNorm | None = BatchNorm(C_out, weight=norm_weight)
+            self.bn = BatchNorm(C_out, weight=norm_weight, activation=activation)
         else:
             self.linear = Linear(C_in, C_out, rng=rng, bias=True, std=0.02)
-            self.bn = None
+            self.bn = Activation(activation)
 
     def forward(self, x: Array, tap: Tap = no_tap) -> Array:
         """(B, N, C_in) to (B, N, C_out)."""
-        x = tap("linear", self.linear.forward(x))
-        return x if self.bn is None else tap("bn", self.bn.forward(x))
+        return self.bn.forward(tap("linear", self.linear.forward(x)), tap)
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""
-        if self.bn is not None:
-            dy = self.bn.backward(tap("bn", dy))
-        return self.linear.backward(tap("linear", dy))
+        return self.linear.backward(tap("linear", self.bn.backward(dy, tap)))
 
 
 class NormLinear(Module):
@@ -98,10 +114,8 @@ class NormLinear(Module):
 
     def forward(self, x: Array, tap: Tap = no_tap) -> Array:
         """(B, C_in) to (B, C_out)."""
-        x = tap("bn", self.bn.forward(x))
-        return tap("linear", self.linear.forward(x))
+        return tap("linear", self.linear.forward(self.bn.forward(x, tap)))
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""
-        dy = self.linear.backward(tap("linear", dy))
-        return self.bn.backward(tap("bn", dy))
+        return self.bn.backward(self.linear.backward(tap("linear", dy)), tap)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from levit_ref.nn.config import StemConv
-from levit_ref.nn.layers import Activation
 from levit_ref.nn.module import Module
 from levit_ref.nn.norms import ConvNorm
 from levit_ref.nn.tap import Tap, no_tap
@@ -19,7 +18,7 @@ class Stem(Module):
     """Convolutions with normalisation, an activation between each two, and the map laid out as tokens at the end.
 
     Four 3x3 convolutions of stride 2 in the paper's models: 224x224 pixels to 14x14 tokens. The components are
-    named ``conv1``, ``act1``, ``conv2``, and so on.
+    named ``conv1``, ``conv2``, and so on; a tap sees the value behind the activation of ``conv1`` as ``act1``.
 
     Parameters
     ----------
@@ -44,10 +43,9 @@ class Stem(Module):
         self.image_size = image_size
         resolution, C_in = image_size, 3
         for i, conv in enumerate(convs, start=1):
-            if i > 1:
-                setattr(self, f"act{i - 1}", Activation(activation))
             k, s, p = conv.kernel_size, conv.stride, conv.padding
-            setattr(self, f"conv{i}", ConvNorm(C_in, conv.channels, k, s, p, norm=norm, rng=rng))
+            act = activation if i < len(convs) else "identity"
+            setattr(self, f"conv{i}", ConvNorm(C_in, conv.channels, k, s, p, norm=norm, activation=act, rng=rng))
             resolution, C_in = conv2d_output_size(resolution, (k, k), (s, s), (p, p)), conv.channels
             if min(resolution) < 1:
                 raise ValueError(
@@ -58,10 +56,11 @@ class Stem(Module):
 
     def forward(self, x: Array, tap: Tap = no_tap) -> Array:
         """Images (B, 3, H, W) to tokens (B, N, C), row by row."""
-        for name, layer in self.children():
-            x = layer.forward(x, tap.scope(name))
-            if isinstance(layer, Activation):
-                x = tap(name, x)
+        convs = list(self.children())
+        for i, (name, conv) in enumerate(convs, start=1):
+            x = conv.forward(x, tap.scope(name))
+            if i < len(convs):
+                x = tap(f"act{i}", x)
         B, C, H, W = x.shape
         return tap("tokens", x.transpose(0, 2, 3, 1).reshape(B, H * W, C))  # a view: channels are innermost already
 
@@ -79,8 +78,7 @@ class Stem(Module):
         dy = tap("tokens", dy)
         H, W = self.resolution
         dx = dy.reshape(len(dy), H, W, -1).transpose(0, 3, 1, 2)  # (B, C, H, W)
-        for name, layer in reversed(list(self.children())[1:]):
-            if isinstance(layer, Activation):
-                dx = tap(name, dx)
-            dx = layer.backward(dx, tap.scope(name))
+        convs = list(enumerate(self.children()))
+        for i, (name, conv) in reversed(convs[1:]):
+            dx = tap(f"act{i}", conv.backward(dx, tap.scope(name)))
         return dx

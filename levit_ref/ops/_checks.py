@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,6 +10,14 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
 IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
+
+Tap: TypeAlias = Callable[[str, Array], Array]
+"""Called as ``value = tap(name, value)`` wherever a value has a name; what it returns is what flows on."""
+
+
+def untapped(name: str, value: Array) -> Array:
+    """The tap that looks at nothing."""
+    return value
 
 
 def check_floating(op: str, **arrays: Array | None) -> None:

@@ -137,3 +137,21 @@ def identity_backward(dy: Array, saved: Array) -> Array:
 
 ACTIVATIONS = ("hardswish", "silu", "relu", "gelu", "identity")
 """Names that a configuration may ask for; the functions are ``<name>_forward`` and ``<name>_backward``."""
+
+
+def check_name(op: str, activation: str) -> None:
+    """Raise unless there is such an activation."""
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"{op}: activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+
+
+def forward(activation: str, x: Array) -> tuple[Array, Array]:
+    """The activation of that name."""
+    y, saved = globals()[f"{activation}_forward"](x)
+    return y, saved
+
+
+def backward(activation: str, dy: Array, saved: Array) -> Array:
+    """Gradient of the activation of that name."""
+    dx: Array = globals()[f"{activation}_backward"](dy, saved)
+    return dx

@@ -6,19 +6,10 @@ Axes: ``B`` batch, ``h`` heads, ``q`` queries (N_q of them), ``k`` keys (N_k), `
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from levit_ref.ops._checks import Array, check_floating, check_ndim, check_shape
+from levit_ref.ops._checks import Array, Tap, check_floating, check_ndim, check_shape, untapped
 from levit_ref.ops.softmax import softmax_backward, softmax_forward
-
-Tap: TypeAlias = Callable[[str, Array], Array]
-"""Called as ``value = tap(name, value)`` wherever a value has a name; what it returns is what flows on."""
-
-
-def untapped(name: str, value: Array) -> Array:
-    """The tap that looks at nothing."""
-    return value
 
 
 class AttentionSaved(NamedTuple):

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from levit_ref.ops._checks import Array, check_floating, check_not_empty, check_shape
+from levit_ref.ops import activations
+from levit_ref.ops._checks import Array, Tap, check_floating, check_not_empty, check_shape, untapped
 
 
 class BatchNormSaved(NamedTuple):
@@ -28,6 +29,8 @@ class BatchNormSaved(NamedTuple):
     training: bool
     channel_axis: int
     shape: tuple[int, ...]
+    activation: str
+    normalised: Array | None  # the shape of x: what the activation was applied to, if there is one
 
 
 def batch_norm_forward(
@@ -40,8 +43,10 @@ def batch_norm_forward(
     training: bool,
     eps: float = 1e-5,
     channel_axis: int = -1,
+    activation: str = "identity",
+    tap: Tap = untapped,
 ) -> tuple[Array, BatchNormSaved]:
-    """Normalise every channel, then scale and shift it (Ioffe and Szegedy 2015, algorithm 1).
+    """Normalise every channel, then scale and shift it (Ioffe and Szegedy 2015, algorithm 1), then apply an activation.
 
     ``y[m, c] = weight[c] (x[m, c] - mean[c]) / sqrt(variance[c] + eps) + bias[c]``. In training, mean and variance are
     those of the batch (the variance divided by M); at inference they are the running statistics.
@@ -55,6 +60,11 @@ def batch_norm_forward(
     eps : float
         Added to the variance.
     channel_axis : int
+    activation : str
+        One of :data:`levit_ref.ops.ACTIVATIONS`. Normalisation and activation are one operation because both only
+        pass over memory: a compiled backend does it once.
+    tap : callable
+        Sees ``bn``, the value before the activation, and may replace it.
 
     Returns
     -------
@@ -72,29 +82,14 @@ def batch_norm_forward(
     Agrees with ``torch.nn.BatchNorm1d`` and ``BatchNorm2d``. The paper's section 4.2 has why LeViT prefers it to layer
     normalisation: at inference it merges into the neighbouring matrix product.
     """
-    check_floating("batch_norm", x=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
-    check_not_empty("batch_norm", "x", x)
-    if not -x.ndim <= channel_axis < x.ndim:
-        raise ValueError(f"batch_norm: channel_axis is {channel_axis}, but x has only {x.ndim} axes (shape {x.shape})")
-    C = x.shape[channel_axis]
-    for name, vector in {
-        "weight": weight,
-        "bias": bias,
-        "running_mean": running_mean,
-        "running_var": running_var,
-    }.items():
-        check_shape("batch_norm", name, vector, (C,), f"one value for each of x's {C} channels")
+    check_batch_norm(x, weight, bias, running_mean, running_var, training, channel_axis, activation)
+    C = len(weight)
     rows = np.moveaxis(x, channel_axis, -1)  # (..., C)
     x2 = rows.reshape(-1, C)  # (M, C)
     M = x2.shape[0]
     blocks = _row_blocks(M, C)
 
     if training:
-        if M < 2:
-            raise ValueError(
-                f"batch_norm: training needs more than one value per channel, got x of shape {x.shape}: "
-                "the variance of a single value is 0. Use a batch of at least 2, or eval mode"
-            )
         mean = np.sum([_sum_rows(x2[m]) for m in blocks], axis=0) / M  # (C,)
     else:
         mean = running_mean
@@ -112,14 +107,19 @@ def batch_norm_forward(
     for m in blocks:
         block = np.multiply(centred[m], scales[: len(x2[m])], out=y2[m])
         block += shifts[: len(block)]
-    y = np.moveaxis(y2.reshape(rows.shape), -1, channel_axis)  # the shape of x
-    return y, BatchNormSaved(centred, inv_std, weight, mean, variance, training, channel_axis, x.shape)
+    y = tap("bn", np.moveaxis(y2.reshape(rows.shape), -1, channel_axis))  # the shape of x
+    normalised = None
+    if activation != "identity":
+        y, normalised = activations.forward(activation, y)
+    return y, BatchNormSaved(
+        centred, inv_std, weight, mean, variance, training, channel_axis, x.shape, activation, normalised
+    )
 
 
-def batch_norm_backward(dy: Array, saved: BatchNormSaved) -> tuple[Array, Array, Array]:
+def batch_norm_backward(dy: Array, saved: BatchNormSaved, *, tap: Tap = untapped) -> tuple[Array, Array, Array]:
     """Gradients of :func:`batch_norm_forward` with respect to ``x``, ``weight`` and ``bias``.
 
-    With ``n = centred inv_std`` (the normalised value), ``y = weight n + bias`` gives ``dbias = sum_m dy`` and
+    First the activation's gradient. Then, with ``n = centred inv_std`` (the normalised value), ``y = weight n + bias`` gives ``dbias = sum_m dy`` and
     ``dweight = sum_m dy n``. At inference the statistics are constants and ``dx = dy weight inv_std``. In training they
     depend on every row of the batch: a common shift of x changes nothing (subtract the mean of dy), nor does a common
     stretch (subtract dy's component along n)::
@@ -130,15 +130,20 @@ def batch_norm_backward(dy: Array, saved: BatchNormSaved) -> tuple[Array, Array,
     ----------
     dy : ndarray, the shape of ``x``
     saved : BatchNormSaved
+    tap : callable
+        Sees the gradient of ``bn``.
 
     Returns
     -------
     dx : ndarray, the shape of ``x``
     dweight, dbias : ndarray, shape (C,)
     """
-    centred, inv_std, weight, _, _, training, channel_axis, shape = saved
+    centred, inv_std, weight, _, _, training, channel_axis, shape, activation, normalised = saved
     check_floating("batch_norm_backward", dy=dy, weight=weight)
     check_shape("batch_norm_backward", "dy", dy, shape, "the shape of y")
+    if normalised is not None:
+        dy = activations.backward(activation, dy, normalised)
+    dy = tap("bn", dy)
     rows = np.moveaxis(dy, channel_axis, -1)  # (..., C)
     dy2 = rows.reshape(centred.shape)  # (M, C)
     M = len(dy2)
@@ -162,6 +167,38 @@ def batch_norm_backward(dy: Array, saved: BatchNormSaved) -> tuple[Array, Array,
         else:
             np.multiply(dy2[m], scales[:n_rows], out=dx2[m])
     return np.moveaxis(dx2.reshape(rows.shape), -1, channel_axis), dweight, dbias
+
+
+def check_batch_norm(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    running_mean: Array,
+    running_var: Array,
+    training: bool,
+    channel_axis: int,
+    activation: str,
+) -> None:
+    """Raise unless the arguments of :func:`batch_norm_forward` fit together."""
+    check_floating("batch_norm", x=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    check_not_empty("batch_norm", "x", x)
+    if not -x.ndim <= channel_axis < x.ndim:
+        raise ValueError(f"batch_norm: channel_axis is {channel_axis}, but x has only {x.ndim} axes (shape {x.shape})")
+    C = x.shape[channel_axis]
+    for name, vector in {
+        "weight": weight,
+        "bias": bias,
+        "running_mean": running_mean,
+        "running_var": running_var,
+    }.items():
+        check_shape("batch_norm", name, vector, (C,), f"one value for each of x's {C} channels")
+    M = x.size // C
+    if training and M < 2:
+        raise ValueError(
+            f"batch_norm: training needs more than one value per channel, got x of shape {x.shape}: "
+            "the variance of a single value is 0. Use a batch of at least 2, or eval mode"
+        )
+    activations.check_name("batch_norm", activation)
 
 
 def update_running_statistics(

@@ -7,25 +7,35 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from levit_ref.ops import activations
 from levit_ref.ops._checks import Array, check_floating, check_not_empty, check_shape
 
 
 class LinearSaved(NamedTuple):
-    """What :func:`linear_backward` needs: both factors of the product. ``y`` itself is not needed."""
+    """What :func:`linear_backward` needs: both factors of the product. ``y`` itself is not needed.
+
+    Nor is what an activation was applied to kept: a compiled backend applies it where the sum is made and never stores
+    the sum, and who asks for the gradient all the same has the product computed again.
+    """
 
     x: Array  # (..., C_in)
     weight: Array  # (C_out, C_in)
-    has_bias: bool
+    bias: Array | None  # (C_out,)
+    activation: str
 
 
-def linear_forward(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, LinearSaved]:
-    """Affine map of the last axis, ``y[m, o] = sum_i x[m, i] weight[o, i] + bias[o]``.
+def linear_forward(
+    x: Array, weight: Array, bias: Array | None = None, *, activation: str = "identity"
+) -> tuple[Array, LinearSaved]:
+    """Affine map of the last axis, ``y[m, o] = f(sum_i x[m, i] weight[o, i] + bias[o])``.
 
     Parameters
     ----------
     x : ndarray, shape (..., C_in)
     weight : ndarray, shape (C_out, C_in)
     bias : ndarray, shape (C_out,), optional
+    activation : str
+        f, one of :data:`levit_ref.ops.ACTIVATIONS`.
 
     Returns
     -------
@@ -41,18 +51,27 @@ def linear_forward(x: Array, weight: Array, bias: Array | None = None) -> tuple[
     -----
     Agrees with ``torch.nn.functional.linear``.
     """
+    check_linear(x, weight, bias, activation)
+    C_out, C_in = weight.shape
+    y = (x.reshape(-1, C_in) @ weight.T).reshape(*x.shape[:-1], C_out)  # one large product, whatever the batch axes
+    if bias is not None:
+        y += bias
+    if activation != "identity":
+        y, _ = activations.forward(activation, y)
+    return y, LinearSaved(x, weight, bias, activation)
+
+
+def check_linear(x: Array, weight: Array, bias: Array | None, activation: str) -> None:
+    """Raise unless the arguments of :func:`linear_forward` fit together."""
     check_floating("linear", x=x, weight=weight, bias=bias)
     check_not_empty("linear", "x", x)
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"linear: x (..., C_in) has shape {x.shape}, weight (C_out, C_in) has shape {weight.shape}; C_in differs"
         )
-    C_out, C_in = weight.shape
-    y = (x.reshape(-1, C_in) @ weight.T).reshape(*x.shape[:-1], C_out)  # one large product, whatever the batch axes
     if bias is not None:
-        check_shape("linear", "bias", bias, (C_out,), "(C_out,)")
-        y += bias
-    return y, LinearSaved(x, weight, bias is not None)
+        check_shape("linear", "bias", bias, (len(weight),), "(C_out,)")
+    activations.check_name("linear", activation)
 
 
 def linear_backward(dy: Array, saved: LinearSaved) -> tuple[Array, Array, Array | None]:
@@ -75,12 +94,19 @@ def linear_backward(dy: Array, saved: LinearSaved) -> tuple[Array, Array, Array 
     dweight : ndarray, shape (C_out, C_in)
     dbias : ndarray, shape (C_out,), or None if the forward pass had no bias
     """
-    x, weight, has_bias = saved
+    x, weight, bias, activation = saved
     C_out, C_in = weight.shape
-    check_floating("linear_backward", dy=dy, weight=weight)
-    check_shape("linear_backward", "dy", dy, (*x.shape[:-1], C_out), "the shape of y")
+    check_linear_backward(dy, saved)
+    if activation != "identity":
+        dy = activations.backward(activation, dy, linear_forward(x, weight, bias)[0])
     dy2 = dy.reshape(-1, C_out)  # (M, C_out)
     dx = (dy2 @ weight).reshape(x.shape)  # (..., C_in)
     dweight = dy2.T @ x.reshape(-1, C_in)  # (C_out, C_in)
-    dbias = dy2.sum(axis=0) if has_bias else None  # (C_out,)
+    dbias = dy2.sum(axis=0) if bias is not None else None  # (C_out,)
     return dx, dweight, dbias
+
+
+def check_linear_backward(dy: Array, saved: LinearSaved) -> None:
+    """Raise unless ``dy`` has the shape of the result."""
+    check_floating("linear_backward", dy=dy, weight=saved.weight)
+    check_shape("linear_backward", "dy", dy, (*saved.x.shape[:-1], len(saved.weight)), "the shape of y")

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from levit_ref._version import __version__
-from levit_ref.backends import get_backend
+from levit_ref.runtime import get_backend
 from levit_ref.checkpoints import replace_text
 from levit_ref.training.config import TrainConfig
 

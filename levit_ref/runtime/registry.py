@@ -1,6 +1,6 @@
 """Which implementation of the operations runs: chosen once for the process, or for a ``with`` block.
 
-Modules call operations as ``F.linear_forward(...)``; ``F`` looks the name up in the active backend. A backend is a
+The native one is the default where it was built. Modules call operations as ``F.linear_forward(...)``; ``F`` looks the name up in the active backend. A backend is a
 Python module with the names and signatures of :mod:`levit_ref.ops`.
 """
 
@@ -10,14 +10,43 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from levit_ref import ops
+from levit_ref.runtime import native
 
 BACKENDS: dict[str, ModuleType] = {"numpy": ops}
 """Every backend that can run here, by name."""
+if native.operations is not None:
+    BACKENDS["native"] = native.operations
 
-_active = "numpy"
+
+class Backend(NamedTuple):
+    """A backend of this package, and whether it can run here."""
+
+    name: str
+    available: bool
+    about: str
+    """What it runs on, or why it is not available."""
+
+
+def backends() -> tuple[Backend, ...]:
+    """All backends of this package.
+
+    Returns
+    -------
+    backends : tuple of Backend
+        Those that are not available say why.
+    """
+    return (
+        Backend("numpy", True, f"NumPy {np.__version__}: the reference"),
+        Backend("native", native.operations is not None, native.about()),
+    )
+
+
+_active = "native" if "native" in BACKENDS else "numpy"
 
 
 def set_backend(name: str) -> None:
@@ -35,7 +64,8 @@ def set_backend(name: str) -> None:
     """
     global _active
     if name not in BACKENDS:
-        raise ValueError(f"there is no backend {name!r} here; available: {', '.join(BACKENDS)}")
+        why = next((f" ({b.about})" for b in backends() if b.name == name), "")
+        raise ValueError(f"there is no backend {name!r} here{why}; available: {', '.join(BACKENDS)}")
     _active = name
 
 

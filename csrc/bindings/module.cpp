@@ -1,0 +1,30 @@
+// The Python module levit_ref._native: the private floor under levit_ref/runtime/native, which has the operations' public
+// signatures. Every function checks shapes, dtypes and memory layout, says what came where something is wrong, runs
+// its kernel without the interpreter's lock, and returns new arrays.
+#include "bindings/arrays.h"
+#include "runtime/dispatch.h"
+#include "runtime/thread_pool.h"
+
+namespace levit {
+namespace {
+
+py::list list_instruction_sets() {
+    py::list result;
+    for (const Isa& isa : instruction_sets()) result.append(py::make_tuple(isa.name, isa.supported));
+    return result;
+}
+
+}  // namespace
+}  // namespace levit
+
+PYBIND11_MODULE(_native, m) {
+    using namespace levit;
+    m.doc() = "C++ kernels of levit_ref: see levit_ref.runtime.native.";
+    bind_linear(m);
+    m.def("instruction_sets", list_instruction_sets, "Those compiled in, the best first, and whether this processor has them.");
+    m.def("isa", [] { return std::string(kernels().isa); }, "The one in use.");
+    m.def("set_isa", set_isa, py::arg("name"));
+    m.def("num_threads", num_threads);
+    m.def("set_num_threads", set_num_threads, py::arg("n"));
+    m.def("available_cores", available_cores);
+}

@@ -1,0 +1,103 @@
+// The inner loop of every matrix product: one tile of C stays in registers while the whole depth streams past it.
+//
+//   C[i, j] = start + scale * sum_k A(i, k) B(k, j),   0 <= i < ROWS,   0 <= j < columns <= VECS * LANES
+//
+// For each k: VECS vectors of B are loaded, and each of the ROWS values of A is spread over a vector and multiplied with
+// them. So a tile does ROWS * VECS fused multiply-adds for VECS loads and ROWS broadcasts (which x86 does as a part of
+// the multiply-add), and needs ROWS * VECS accumulators:
+//
+//   AVX-512   14 x 2 vectors of 16:  28 accumulators + 2 of B + 1 broadcast = 31 of 32 registers
+//   AVX2       6 x 2 vectors of 8:   12 + 2 + 1 = 15 of 16
+//   baseline   6 x 2 vectors of 4:   the same
+//   NEON      12 x 2 vectors of 4:   24 + 2 + 1 = 27 of 32
+//
+// At least eight accumulators are needed to hide the latency of the multiply-adds (4 cycles, two a cycle); beyond that
+// a larger tile saves loads.
+//
+// The depth may be cut into segments. That makes a convolution the same product: one row of the kernel under one pixel
+// is contiguous in memory, the next kernel row is one image row further on.
+#pragma once
+
+#include "simd/vec.h"
+#include "ops/activation.h"
+
+namespace levit::LEVIT_ISA {
+
+#if defined(__AVX512F__)
+constexpr int MAX_ROWS = 14;
+#elif defined(__x86_64__)
+constexpr int MAX_ROWS = 6;
+#else
+constexpr int MAX_ROWS = 12;
+#endif
+constexpr int MAX_VECS = 2;
+constexpr int PANEL = MAX_VECS * LANES;  // columns of B that are worked on together
+
+// How A lies in memory: A(i, k) = a[i stride + k], or A(i, k) = a[k stride + i] (a product with a transposed matrix).
+enum class Layout { rows, columns };
+
+struct Factor {
+    const float* data;
+    ptrdiff_t stride;   // of A: see Layout; of B: from k to k + 1
+    ptrdiff_t segment;  // from one segment of the depth to the next
+};
+
+struct Depth {
+    ptrdiff_t length;        // of a segment
+    ptrdiff_t segments = 1;  // the whole depth K is segments * length
+};
+
+// What happens to a tile before it is stored.
+struct Epilogue {
+    bool accumulate = false;       // start from what C holds instead of 0 (scale applies to the sum of both)
+    float scale = 1;
+    const float* bias = nullptr;   // by column, added after scaling
+    Activation activation = Activation::identity;
+};
+
+template <int ROWS, int VECS, Layout LAYOUT, bool PARTIAL>
+__attribute__((noinline)) void micro_kernel(Depth depth, Factor a, Factor b, float* c, ptrdiff_t c_stride, int columns,
+                                            const Epilogue& epilogue) {
+    const int last = columns - (VECS - 1) * LANES;  // lanes of the last vector, 1 .. LANES
+    vf sum[ROWS][VECS];  // in registers, once every loop over it is unrolled
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i)
+        for (int v = 0; v < VECS; ++v) sum[i][v] = zero();
+
+    for (ptrdiff_t s = 0; s < depth.segments; ++s) {
+        const float* ap = a.data + s * a.segment;
+        const float* bp = b.data + s * b.segment;
+        for (ptrdiff_t k = 0; k < depth.length; ++k) {
+            vf row[VECS];
+            for (int v = 0; v < VECS; ++v)
+                row[v] = PARTIAL && v == VECS - 1 ? load_first(bp + v * LANES, last) : load(bp + v * LANES);
+#pragma GCC unroll 16
+            for (int i = 0; i < ROWS; ++i) {
+                const vf value = broadcast(LAYOUT == Layout::rows ? ap[i * a.stride] : ap[i]);
+                for (int v = 0; v < VECS; ++v) sum[i][v] = fma(value, row[v], sum[i][v]);
+            }
+            ap += LAYOUT == Layout::rows ? 1 : a.stride;
+            bp += b.stride;
+        }
+    }
+
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i)
+        for (int v = 0; v < VECS; ++v) {
+            float* to = c + i * c_stride + v * LANES;
+            const int lanes = v == VECS - 1 ? last : LANES;
+            vf y = sum[i][v];
+            if (epilogue.accumulate) y = y + load(to, lanes);
+            if (epilogue.scale != 1) y = y * epilogue.scale;
+            if (epilogue.bias) y = y + load(epilogue.bias + v * LANES, lanes);
+            store(to, y, lanes);
+        }
+    if (epilogue.activation != Activation::identity)  // the tile is in the nearest cache still
+        for (int i = 0; i < ROWS; ++i)
+            for_each_vector(columns, [&](ptrdiff_t j, int lanes) {
+                float* to = c + i * c_stride + j;
+                store(to, activate(epilogue.activation, load(to, lanes)), lanes);
+            });
+}
+
+}  // namespace levit::LEVIT_ISA

@@ -1,0 +1,53 @@
+// Packing: a copy of B in the order in which the micro-kernel reads it.
+//
+// The micro-kernel walks down one panel, PANEL columns wide, k by k. In a row-major B two steps of that walk are a whole
+// row apart: a new cache line, often a new page, and with rows of 2^n bytes a few cache sets that evict each other.
+// Packed, a panel is one contiguous run that the hardware prefetches, and a column count that is no multiple of the
+// vector width is padded with zeros once instead of being masked at every step.
+//
+// It costs one pass over B, and pays when many rows of A go by: the weights of a linear layer meet thousands of tokens.
+// A is never packed. Its values are broadcast one at a time, and a tile's rows are few enough to stay in the cache.
+// The products of one attention head and the gradient of the weights read B where it lies, see gemm.h.
+//
+//   B (K x N)  ->  panel 0: K x PANEL, panel 1: K x PANEL, ..., the last one LANES wide if that is enough
+#pragma once
+
+#include "gemm/micro_kernel.h"
+
+namespace levit::LEVIT_ISA {
+
+inline ptrdiff_t padded_columns(ptrdiff_t N) { return (N + LANES - 1) / LANES * LANES; }
+
+// Columns that the panel starting at column j takes up when packed.
+inline ptrdiff_t panel_width(ptrdiff_t N, ptrdiff_t j) { return N - j > LANES ? PANEL : LANES; }
+
+inline ptrdiff_t packed_size(ptrdiff_t K, ptrdiff_t N) { return K * padded_columns(N); }
+
+// One panel, from column j on, of a B whose rows lie in memory: B(k, j) = b[k * stride + j].
+inline void pack_panel_of_rows(ptrdiff_t K, ptrdiff_t N, ptrdiff_t j, const float* b, ptrdiff_t stride, float* panel) {
+    const ptrdiff_t width = panel_width(N, j), columns = N - j < width ? N - j : width;
+    for (ptrdiff_t k = 0; k < K; ++k) {
+        const float* from = b + k * stride + j;
+        float* to = panel + k * width;
+        for (ptrdiff_t v = 0; v < width; v += LANES) {
+            const ptrdiff_t n = columns - v;
+            store(to + v, n >= LANES ? load(from + v) : n > 0 ? load_first(from + v, static_cast<int>(n)) : zero());
+        }
+    }
+}
+
+// The same of a B whose columns lie in memory, B(k, j) = b[j * stride + k]: the weights (C_out, C_in) of y = x W^T.
+inline void pack_panel_of_columns(ptrdiff_t K, ptrdiff_t N, ptrdiff_t j, const float* b, ptrdiff_t stride,
+                                  float* panel) {
+    const ptrdiff_t width = panel_width(N, j), columns = N - j < width ? N - j : width;
+    // 16 k at a time: one cache line of each column, all of which stay in the first-level cache.
+    for (ptrdiff_t k0 = 0; k0 < K; k0 += 16) {
+        const ptrdiff_t k1 = k0 + 16 < K ? k0 + 16 : K;
+        for (ptrdiff_t c = 0; c < columns; ++c)
+            for (ptrdiff_t k = k0; k < k1; ++k) panel[k * width + c] = b[(j + c) * stride + k];
+        for (ptrdiff_t k = k0; k < k1; ++k)
+            for (ptrdiff_t c = columns; c < width; ++c) panel[k * width + c] = 0;
+    }
+}
+
+}  // namespace levit::LEVIT_ISA

@@ -1,0 +1,55 @@
+#include "runtime/dispatch.h"
+
+#include <cstdlib>
+#include <stdexcept>
+
+namespace levit {
+namespace {
+
+const Kernels* chosen = nullptr;
+
+}  // namespace
+
+const std::vector<Isa>& instruction_sets() {
+    static const std::vector<Isa> all = {
+#if defined(__x86_64__)
+        {"avx512", kernels_avx512,
+         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd")},
+        {"avx2", kernels_avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
+#endif
+        {"baseline", kernels_baseline, true},
+    };
+    return all;
+}
+
+void set_isa(const std::string& name) {
+    std::string names;
+    for (const Isa& isa : instruction_sets()) {
+        if (isa.name == name) {
+            if (!isa.supported) throw std::invalid_argument("this processor does not have " + name);
+            chosen = &isa.kernels();
+            return;
+        }
+        names += (names.empty() ? "" : ", ") + std::string(isa.name);
+    }
+    throw std::invalid_argument("there is no instruction set '" + name + "' here; compiled in: " + names);
+}
+
+const Kernels& kernels() {
+    if (chosen == nullptr) {
+        const char* wanted = std::getenv("LEVIT_REF_ISA");
+        if (wanted != nullptr) {
+            set_isa(wanted);
+        } else {
+            for (const Isa& isa : instruction_sets())
+                if (isa.supported) {
+                    chosen = &isa.kernels();
+                    break;
+                }
+        }
+    }
+    return *chosen;
+}
+
+}  // namespace levit

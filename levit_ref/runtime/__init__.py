@@ -1,0 +1,26 @@
+"""What runs the operations: the choice of a backend, and how many threads it has."""
+
+from levit_ref.runtime.registry import (
+    BACKENDS,
+    Backend,
+    F,
+    available_backends,
+    backend,
+    backends,
+    get_backend,
+    set_backend,
+)
+from levit_ref.runtime.threads import num_threads, set_num_threads
+
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "F",
+    "available_backends",
+    "backend",
+    "backends",
+    "get_backend",
+    "num_threads",
+    "set_backend",
+    "set_num_threads",
+]

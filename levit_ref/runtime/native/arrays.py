@@ -1,0 +1,17 @@
+"""What kernels can work on: float32, contiguous."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from levit_ref.ops._checks import Array
+
+
+def serves(*arrays: object) -> bool:
+    """Whether the kernels serve these: float32 arrays. The rest, wrong arguments among them, is for NumPy's functions."""
+    return all(isinstance(array, np.ndarray) and array.dtype == np.float32 for array in arrays)
+
+
+def rows(x: Array) -> Array:
+    """(..., C) as a contiguous (M, C); a copy only if it has to be."""
+    return np.ascontiguousarray(x.reshape(-1, x.shape[-1]))

@@ -1,0 +1,6 @@
+"""All operations of the native backend: those that have a kernel, and NumPy's for the rest."""
+
+from levit_ref.ops import *  # noqa: F403
+from levit_ref.runtime.native.linear import linear_backward, linear_forward
+
+__all__ = ["linear_backward", "linear_forward"]
