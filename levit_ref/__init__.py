@@ -7,18 +7,29 @@ Graham et al., "LeViT: a Vision Transformer in ConvNet's Clothing for Faster Inf
 """
 
 from levit_ref._version import __version__
-from levit_ref.runtime import available_backends, backend, get_backend, set_backend
 from levit_ref.configs import create_model, get_config, list_models
 from levit_ref.nn import LeViTConfig
+from levit_ref.runtime import (
+    available_backends,
+    backend,
+    backends,
+    get_backend,
+    num_threads,
+    set_backend,
+    set_num_threads,
+)
 
 __all__ = [
     "LeViTConfig",
     "__version__",
     "available_backends",
     "backend",
+    "backends",
     "create_model",
     "get_backend",
     "get_config",
     "list_models",
+    "num_threads",
     "set_backend",
+    "set_num_threads",
 ]
