@@ -35,6 +35,7 @@ class BuildKernels(build_ext):
     """Compiles the kernels once for each instruction set, and survives a machine that cannot."""
 
     def run(self) -> None:
+        """Build; where that fails, leave a note of why."""
         try:
             super().run()
             self._reason_file().unlink(missing_ok=True)
@@ -45,6 +46,7 @@ class BuildKernels(build_ext):
             self._reason_file().write_text(f"not built: {reason}\n")
 
     def build_extension(self, extension: Extension) -> None:
+        """Compile and link, the sources side by side."""
         if self.compiler.compiler_type == "msvc":
             raise RuntimeError("the kernels need GCC or Clang (vector extensions), and this is MSVC")
         extra = shlex.split(os.environ.get("LEVIT_REF_CXXFLAGS", ""))  # e.g. -fsanitize=address

@@ -1,4 +1,4 @@
-"""The number of BLAS threads, which can be chosen only before NumPy is loaded."""
+"""The number of threads, which for NumPy can be chosen only before it is loaded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from levit_ref.training.run_folder import THREAD_VARIABLES
 
 
 def use_threads(count: int) -> None:
-    """Make sure that this process computes with ``count`` BLAS threads; 0 leaves it to the machine.
+    """Make sure that this process computes with ``count`` threads; 0 leaves it to the machine.
 
     BLAS libraries read the environment once, when they are loaded, and by the time that a command line has been
     parsed NumPy has loaded its own. So, unless the environment says ``count`` already, the process starts itself

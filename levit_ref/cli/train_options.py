@@ -65,11 +65,12 @@ HELP: dict[str, dict[str, str]] = {
         "temperature": "By which the logits are divided in soft distillation.",
     },
     "Run": {
+        "backend": "native (C++ kernels) or numpy.",
         "seed": "Of weights, order and augmentation.",
         "eval_every": "Epochs between two evaluations.",
         "checkpoint_every_seconds": "Save so often; 0: at the end of epochs only.",
         "checkpoint_every_steps": "Save so often; 0: not by steps.",
-        "threads": "BLAS threads; 0: as the machine decides. The process restarts itself to set it.",
+        "threads": "Threads to compute with; 0: as the machine decides. The process restarts itself to set it.",
         "workers": "Threads that prepare batches; 0: none beside the training itself.",
         "prefetch": "Batches prepared ahead.",
     },
@@ -85,6 +86,7 @@ NOT_GIVEN = {
     "drop_path": "as the variant has it",
     "teacher": "none",
     "teacher_logits": "none",
+    "backend": "native where it was built",
 }
 """What happens if a setting is not given that has no value by default."""
 

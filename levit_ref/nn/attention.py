@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from levit_ref.runtime import F
 from levit_ref.nn.layers import Activation, LayerNorm
 from levit_ref.nn.module import Module, Parameter
 from levit_ref.nn.norms import LinearNorm
 from levit_ref.nn.tap import Tap, no_tap
 from levit_ref.ops._checks import Array
+from levit_ref.runtime import F
 
 
 class Projection(Module):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from levit_ref.runtime import F
 from levit_ref.nn.attention import Attention, AttentionDownsample
 from levit_ref.nn.config import LeViTConfig
 from levit_ref.nn.mlp import Mlp
 from levit_ref.nn.module import Module
 from levit_ref.nn.tap import Tap, no_tap
 from levit_ref.ops._checks import Array
+from levit_ref.runtime import F
 
 
 class Residual(Module):

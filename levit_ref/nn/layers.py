@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from levit_ref.runtime import F
 from levit_ref.nn import init
 from levit_ref.nn.module import Buffer, Module, Parameter
 from levit_ref.nn.tap import Tap, no_tap
 from levit_ref.ops._checks import Array
+from levit_ref.runtime import F
 
 
 class Conv2d(Module):

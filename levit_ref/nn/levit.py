@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from levit_ref.runtime import F
 from levit_ref.nn import init
 from levit_ref.nn.blocks import Residual, Stage
 from levit_ref.nn.config import LeViTConfig
@@ -16,6 +15,7 @@ from levit_ref.nn.norms import NormLinear
 from levit_ref.nn.stem import Stem
 from levit_ref.nn.tap import Tap, no_tap
 from levit_ref.ops._checks import Array, check_shape, pair
+from levit_ref.runtime import F
 
 
 class HeadLogits(NamedTuple):

@@ -119,10 +119,10 @@ def batch_norm_forward(
 def batch_norm_backward(dy: Array, saved: BatchNormSaved, *, tap: Tap = untapped) -> tuple[Array, Array, Array]:
     """Gradients of :func:`batch_norm_forward` with respect to ``x``, ``weight`` and ``bias``.
 
-    First the activation's gradient. Then, with ``n = centred inv_std`` (the normalised value), ``y = weight n + bias`` gives ``dbias = sum_m dy`` and
-    ``dweight = sum_m dy n``. At inference the statistics are constants and ``dx = dy weight inv_std``. In training they
-    depend on every row of the batch: a common shift of x changes nothing (subtract the mean of dy), nor does a common
-    stretch (subtract dy's component along n)::
+    First the activation's gradient. Then, with ``n = centred inv_std`` (the normalised value), ``y = weight n + bias``
+    gives ``dbias = sum_m dy`` and ``dweight = sum_m dy n``. At inference the statistics are constants and
+    ``dx = dy weight inv_std``. In training they depend on every row of the batch: a common shift of x changes nothing
+    (subtract the mean of dy), nor does a common stretch (subtract dy's component along n)::
 
         dx = weight inv_std (dy - (sum_m dy) / M - n (sum_m dy n) / M)
 

@@ -1,7 +1,7 @@
 """Which implementation of the operations runs: chosen once for the process, or for a ``with`` block.
 
-The native one is the default where it was built. Modules call operations as ``F.linear_forward(...)``; ``F`` looks the name up in the active backend. A backend is a
-Python module with the names and signatures of :mod:`levit_ref.ops`.
+The native one is the default where it was built. Modules call operations as ``F.linear_forward(...)``; ``F`` looks
+the name up in the active backend. A backend is a Python module with the names and signatures of :mod:`levit_ref.ops`.
 """
 
 from __future__ import annotations

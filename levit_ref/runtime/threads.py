@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from levit_ref.runtime.native import about, extension
 
 
@@ -13,7 +15,8 @@ def num_threads() -> int:
     RuntimeError
         If the native backend is not available.
     """
-    return _extension().num_threads()
+    count: int = _extension().num_threads()
+    return count
 
 
 def set_num_threads(n: int) -> None:
@@ -37,7 +40,7 @@ def set_num_threads(n: int) -> None:
     _extension().set_num_threads(n)
 
 
-def _extension() -> object:
+def _extension() -> Any:
     if extension is None:
         raise RuntimeError(f"threads are the native backend's, which is not available: {about()}")
     return extension

@@ -47,9 +47,10 @@ class TrainConfig:
         ``teacher`` (a checkpoint) or ``teacher_logits`` (a file); ``distillation`` is "hard" or "soft",
         ``distillation_alpha`` the share of the teacher, ``temperature`` for "soft".
     Running
-        ``seed``; ``eval_every`` (epochs); ``checkpoint_every_seconds`` and ``checkpoint_every_steps`` (0: not);
+        ``backend`` ("native" or "numpy"; None: the one in use); ``seed``; ``eval_every`` (epochs);
+        ``checkpoint_every_seconds`` and ``checkpoint_every_steps`` (0: not);
         ``threads`` (0: as the machine decides), ``workers`` and ``prefetch`` of the loader. None of these but the
-        seed, and the thread count through the order of sums, has an influence on the result.
+        seed, and the backend and NumPy's threads through the order of sums, has an influence on the result.
 
     Raises
     ------
@@ -102,6 +103,7 @@ class TrainConfig:
     distillation_alpha: float = 0.5
     temperature: float = 1.0
 
+    backend: str | None = None
     seed: int = 0
     eval_every: int = 1
     checkpoint_every_seconds: float = 60.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
+from levit_ref.runtime import backend, get_backend
 from levit_ref.training.config import TrainConfig
 from levit_ref.training.parts import Datasets, load_datasets
 from levit_ref.training.progress import Progress
@@ -62,14 +63,18 @@ def train(
     if resume:
         recorded = folder.read_config()
         config = recorded if config is None else config
+        recorded = recorded.replace(backend=recorded.backend or "numpy")  # runs of versions that had no other
+        config = config.replace(backend=config.backend or recorded.backend)
     elif config is None:
         raise ConfigError("train: a new run needs a configuration")
     else:
         folder.check_unused()  # before the pictures are loaded, which may take long
+        config = config.replace(backend=config.backend or get_backend())
+    assert config.backend is not None
     datasets = load_datasets(config) if datasets is None else datasets
     if not resume:
         folder.create(config)
-    with folder.locked():
+    with folder.locked(), backend(config.backend):
         trainer = Trainer(
             config,
             folder,

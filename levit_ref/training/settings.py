@@ -49,6 +49,7 @@ POSITIVE = ("lr", "eps", "clip_value", "temperature")
 """Settings that must be above zero."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
+    "backend": ("native", "numpy"),
     "clip_mode": ("agc", "norm", "none"),
     "crop_fill": ("zero", "reflect"),
     "distillation": ("hard", "soft"),
@@ -65,7 +66,7 @@ def check_value(name: str, value: Any) -> None:
             raise ConfigError(f"{name} must be {limits}, got {value}")
     if name in POSITIVE and value <= 0:
         raise ConfigError(f"{name} must be positive, got {value}")
-    if name in CHOICES and value not in CHOICES[name]:
+    if name in CHOICES and value is not None and value not in CHOICES[name]:
         raise ConfigError(f"{name} must be one of {', '.join(CHOICES[name])}; got {value!r}")
 
 

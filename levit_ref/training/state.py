@@ -119,8 +119,16 @@ def load_state(
         raise CheckpointError(f"{path}: the training state does not fit this run: {error}") from error
 
 
-WITHOUT_INFLUENCE = ("data_dir", "threads", "workers", "prefetch", "checkpoint_every_seconds", "checkpoint_every_steps")
-"""Settings that may change when a run is resumed: they do not enter into what is computed."""
+WITHOUT_INFLUENCE = (
+    "data_dir",
+    "backend",
+    "threads",
+    "workers",
+    "prefetch",
+    "checkpoint_every_seconds",
+    "checkpoint_every_steps",
+)
+"""Settings that may change when a run is resumed: at most the rounding of what is computed depends on them."""
 
 
 def _check_same_config(path: str | os.PathLike[str], saved: dict[str, Any], config: TrainConfig) -> None:

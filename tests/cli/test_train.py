@@ -59,6 +59,7 @@ OPTIONS: dict[str, tuple[list[str], Any]] = {
     "distillation": (["--distillation", "soft"], "soft"),
     "distillation_alpha": (["--distillation-alpha", "0.9"], 0.9),
     "temperature": (["--temperature", "3"], 3.0),
+    "backend": (["--backend", "numpy"], "numpy"),
     "seed": (["--seed", "11"], 11),
     "eval_every": (["--eval-every", "2"], 2),
     "checkpoint_every_seconds": (["--checkpoint-every-seconds", "5"], 5.0),

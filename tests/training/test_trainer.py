@@ -12,6 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from levit_ref.checkpoints import load_model
+from levit_ref.runtime import get_backend
 from levit_ref.training import Progress, TrainConfig, evaluate
 from levit_ref.training.metrics import MetricsLog, read_metrics
 from tests.training.tiny_run import CLASSES, datasets, run, tiny_config
@@ -45,7 +46,8 @@ def test_the_folder(finished):
     folder, _ = finished
     expected = {"config.toml", "run.json", "metrics.jsonl", "last.safetensors", "best.safetensors"}
     assert set(os.listdir(folder)) - {".lock"} == expected | {"curves.png", "confusion.png"}
-    assert TrainConfig.load(folder / "config.toml") == tiny_config(epochs=12, mixup=0.0, eval_every=5)
+    expected_config = tiny_config(epochs=12, mixup=0.0, eval_every=5, backend=get_backend())
+    assert TrainConfig.load(folder / "config.toml") == expected_config
     session = json.loads((folder / "run.json").read_text())["sessions"][0]
     assert session["numpy"] == np.__version__ and "blas" in session and "threads" in session
     for name in ("curves.png", "confusion.png"):

@@ -20,7 +20,7 @@ operations: ModuleType | None = None
 _missing = ""
 
 try:
-    from levit_ref import _native as extension
+    extension = import_module("levit_ref._native")
 except ImportError as error:
     _missing = str(error)
 else:

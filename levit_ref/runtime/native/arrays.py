@@ -8,7 +8,7 @@ from levit_ref.ops._checks import Array
 
 
 def serves(*arrays: object) -> bool:
-    """Whether the kernels serve these: float32 arrays. The rest, wrong arguments among them, is for NumPy's functions."""
+    """Whether the kernels serve these: float32 arrays. NumPy's functions serve, or refuse, the rest."""
     return all(isinstance(array, np.ndarray) and array.dtype == np.float32 for array in arrays)
 
 
