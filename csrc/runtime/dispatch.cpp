@@ -40,7 +40,11 @@ const Kernels& kernels() {
     if (chosen == nullptr) {
         const char* wanted = std::getenv("LEVIT_REF_ISA");
         if (wanted != nullptr) {
-            set_isa(wanted);
+            try {
+                set_isa(wanted);
+            } catch (const std::invalid_argument& error) {
+                throw std::invalid_argument(std::string("LEVIT_REF_ISA: ") + error.what());
+            }
         } else {
             for (const Isa& isa : instruction_sets())
                 if (isa.supported) {

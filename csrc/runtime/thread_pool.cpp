@@ -106,7 +106,7 @@ private:
 // The team and its size. `lock` is held while a loop runs.
 struct Pool {
     std::mutex lock;
-    int threads = 0;  // 0: not asked for yet
+    std::atomic<int> threads{0};  // 0: not asked for yet. Kernels read it without the lock
     Team* team = nullptr;
 };
 
@@ -125,14 +125,15 @@ int default_threads() {
 }
 
 int threads_of(Pool& p) {
-    if (p.threads == 0) p.threads = default_threads();
-    return p.threads;
+    int threads = p.threads;
+    if (threads == 0) p.threads = threads = default_threads();
+    return threads;
 }
 
 // A child of fork() has none of its parent's threads: it starts with a new team. The old one's memory is given up.
 void forget_team_in_child() {
     const int threads = pool->threads;
-    pool = new Pool;
+    pool = new Pool;  // whose lock is free
     pool->threads = threads;
 }
 
@@ -160,10 +161,7 @@ void run_tasks(ptrdiff_t tasks, void (*task)(void*, ptrdiff_t), void* context) {
     in_loop = false;
 }
 
-int num_threads() {
-    const std::lock_guard lock(pool->lock);
-    return threads_of(*pool);
-}
+int num_threads() { return threads_of(*pool); }
 
 void set_num_threads(int n) {
     if (n < 1 || n > 4096)

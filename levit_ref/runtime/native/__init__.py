@@ -24,6 +24,8 @@ try:
 except ImportError as error:
     _missing = str(error)
 else:
+    extension.isa()  # reads LEVIT_REF_ISA, or refuses it
+    extension.num_threads()  # and LEVIT_REF_THREADS
     operations = import_module("levit_ref.runtime.native.operations")
 
 
