@@ -31,9 +31,9 @@ def _stem8(C: int) -> tuple[StemConv, ...]:
     return _stem(C // 4, C // 2, C)
 
 
-def _stem4(C: int) -> tuple[StemConv, ...]:
+def _stem4(full: int, half: int, C: int) -> tuple[StemConv, ...]:
     """Three convolutions, the first at full resolution, 4 pixels to a token: for small pictures."""
-    return StemConv(C // 4, stride=1), StemConv(C // 2), StemConv(C)
+    return StemConv(full, stride=1), StemConv(half), StemConv(C)
 
 
 def _paper() -> list[LeViTConfig]:
@@ -67,9 +67,9 @@ def _small() -> list[LeViTConfig]:
     """For pictures of 32x32 pixels: 4 pixels to a token, 8x8 tokens, one head."""
     small: dict[str, Any] = {"image_size": 32, "distillation": False}
     return [
-        LeViTConfig("levit_250k_32px", (64, 96), 16, (4, 6), (1, 1), _stem4(64), **small),
-        LeViTConfig("levit_1m_32px", (64, 96, 144), 16, (4, 6, 8), (2, 2, 2), _stem4(64), **small),
-        LeViTConfig("levit_3m_32px", (96, 160, 256), 16, (4, 6, 8), (2, 3, 3), _stem4(96), **small),
+        LeViTConfig("levit_250k_32px", (64, 96), 16, (4, 6), (1, 1), _stem4(16, 32, 64), **small),
+        LeViTConfig("levit_1m_32px", (64, 96, 144), 16, (4, 6, 8), (2, 2, 2), _stem4(32, 64, 64), **small),
+        LeViTConfig("levit_3m_32px", (96, 160, 256), 16, (4, 6, 8), (2, 3, 3), _stem4(24, 48, 96), **small),
         LeViTConfig("levit_128s_32px", (128, 256, 384), 16, (4, 6, 8), (2, 3, 4), _stem(64, 128), **small),
     ]
 

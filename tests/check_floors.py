@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "levit_ref"
 
 FLOORS = {
     "_version": 0,
+    "_native": 0,
     "ops": 1,
     "runtime": 2,
     "nn": 3,

@@ -30,7 +30,7 @@ def python(program: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-# --- instruction sets ---------------------------------------------------------------------------------------------------
+# --- instruction sets -------------------------------------------------------------------------------------------------
 
 
 def test_the_best_supported_one_is_chosen() -> None:
@@ -38,7 +38,8 @@ def test_the_best_supported_one_is_chosen() -> None:
     assert chosen.stdout.split() == [SUPPORTED[0]]
     environment = {name: value for name, value in os.environ.items() if name != "LEVIT_REF_ISA"}
     program = "from levit_ref import _native; print(_native.isa())"
-    default = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", program]
+    default = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert default.stdout.split() == [SUPPORTED[0]]
     assert SUPPORTED[-1] == "baseline"
 
@@ -52,12 +53,12 @@ def test_the_environment_can_ask_for_a_lower_one() -> None:
 
 
 def test_an_unknown_one_is_refused(isa: str) -> None:
-    with pytest.raises(ValueError, match="there is no instruction set 'mmx' here; compiled in: .*baseline"):
+    with pytest.raises(ValueError, match=r"there is no instruction set 'mmx' here; compiled in: .*baseline"):
         extension.set_isa("mmx")
     assert extension.isa() == isa
 
 
-# --- threads -------------------------------------------------------------------------------------------------------------
+# --- threads ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_number_of_threads() -> None:
