@@ -1,5 +1,7 @@
 #include "bindings/arrays.h"
 
+#include "runtime/buffers.h"
+
 namespace levit {
 namespace {
 
@@ -39,7 +41,13 @@ float* writable_floats(const char* name, Array& a, const Shape& expected) {
     return static_cast<float*>(a.mutable_data());
 }
 
-Array empty(const Shape& shape) { return py::array_t<float>(shape); }
+Array empty(const Shape& shape) {
+    size_t floats = 1;
+    for (const ptrdiff_t n : shape) floats *= static_cast<size_t>(n);
+    float* memory = take_buffer(floats);
+    const py::capsule owner(memory, [](void* p) { return_buffer(static_cast<float*>(p)); });
+    return py::array_t<float>(shape, memory, owner);
+}
 
 float* data(Array& a) { return static_cast<float*>(a.mutable_data()); }
 

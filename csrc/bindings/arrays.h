@@ -28,7 +28,7 @@ const float* strided_floats(const char* name, const Array& a, const Shape& expec
 // A contiguous float32 array to write into.
 float* writable_floats(const char* name, Array& a, const Shape& expected);
 
-// A new float32 array, and where its values are.
+// A new float32 array in memory of runtime/buffers.h, and where its values are.
 Array empty(const Shape& shape);
 float* data(Array& a);
 

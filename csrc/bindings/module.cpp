@@ -2,6 +2,7 @@
 // signatures. Every function checks shapes, dtypes and memory layout, says what came where something is wrong, runs
 // its kernel without the interpreter's lock, and returns new arrays.
 #include "bindings/arrays.h"
+#include "runtime/buffers.h"
 #include "runtime/dispatch.h"
 #include "runtime/thread_pool.h"
 
@@ -27,4 +28,9 @@ PYBIND11_MODULE(_native, m) {
     m.def("num_threads", num_threads);
     m.def("set_num_threads", set_num_threads, py::arg("n"));
     m.def("available_cores", available_cores);
+    m.def("buffer_bytes", [] {
+        const BufferBytes bytes = buffer_bytes();
+        return py::make_tuple(bytes.in_use, bytes.kept, bytes.most_in_use);
+    });
+    m.def("release_buffers", release_buffers);
 }

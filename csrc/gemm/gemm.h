@@ -11,6 +11,7 @@
 
 #include "gemm/micro_kernel.h"
 #include "gemm/pack.h"
+#include "simd/blocks.h"
 
 namespace levit::LEVIT_ISA {
 
@@ -32,7 +33,7 @@ template <int VECS, Layout LAYOUT, bool PARTIAL>
 inline void multiply_panel(ptrdiff_t M, Depth depth, Factor a, Factor b, float* c, ptrdiff_t c_stride, int columns,
                            const Epilogue& epilogue) {
     static const MicroKernels<VECS, LAYOUT, PARTIAL> kernels;
-    const ptrdiff_t tiles = (M + MAX_ROWS - 1) / MAX_ROWS;
+    const ptrdiff_t tiles = ceil_div(M, MAX_ROWS);
     const ptrdiff_t rows = M / tiles, longer = M % tiles;  // the first `longer` tiles have one row more
     for (ptrdiff_t t = 0, i = 0; t < tiles; ++t) {
         const ptrdiff_t n = rows + (t < longer);

@@ -9,13 +9,11 @@
 #pragma once
 
 #include "gemm/gemm.h"
+#include "simd/blocks.h"
 #include "runtime/scratch.h"
 #include "runtime/thread_pool.h"
 
 namespace levit::LEVIT_ISA {
-
-inline ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
-inline ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
 constexpr ptrdiff_t ROW_BLOCK = 8 * MAX_ROWS;  // rows of A in a task: with K = 512, 224 KB, which L2 holds
 constexpr ptrdiff_t TASKS_PER_THREAD = 4;      // so that a thread that was held up leaves its work to others

@@ -1,6 +1,7 @@
 // Sums over rows.
 #pragma once
 
+#include "simd/blocks.h"
 #include "runtime/scratch.h"
 #include "runtime/thread_pool.h"
 #include "simd/vec.h"
@@ -11,10 +12,10 @@ namespace levit::LEVIT_ISA {
 // the result does not depend on the threads, and one long float32 sum does not lose the small numbers.
 inline void sum_rows(ptrdiff_t M, ptrdiff_t C, const float* x, float* sums) {
     constexpr ptrdiff_t ROWS = 256;
-    const ptrdiff_t blocks = (M + ROWS - 1) / ROWS;
+    const ptrdiff_t blocks = ceil_div(M, ROWS);
     float* partial = scratch(Scratch::packed, blocks * C);  // (blocks, C)
     auto block = [&](ptrdiff_t t) {
-        const ptrdiff_t m0 = t * ROWS, m1 = m0 + ROWS < M ? m0 + ROWS : M;
+        const ptrdiff_t m0 = t * ROWS, m1 = smaller(m0 + ROWS, M);
         for_each_vector(C, [&](ptrdiff_t c, int n) {
             vf total = zero();
             for (ptrdiff_t m = m0; m < m1; ++m) total = total + load(x + m * C + c, n);

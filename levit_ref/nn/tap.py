@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from levit_ref.ops._checks import Array
+from levit_ref.ops._checks import Array, untapped
 
 
 class Tap(Protocol):
@@ -22,17 +22,7 @@ class Tap(Protocol):
         """The tap of the component ``name``."""
 
 
-class _NoTap:
-    """Looks at nothing, keeps nothing, costs one call."""
-
-    def __call__(self, name: str, value: Array) -> Array:
-        return value
-
-    def scope(self, name: str) -> Tap:
-        return self
-
-
-no_tap: Tap = _NoTap()
+no_tap: Tap = untapped
 
 
 class FunctionTap:

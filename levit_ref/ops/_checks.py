@@ -15,9 +15,19 @@ Tap: TypeAlias = Callable[[str, Array], Array]
 """Called as ``value = tap(name, value)`` wherever a value has a name; what it returns is what flows on."""
 
 
-def untapped(name: str, value: Array) -> Array:
-    """The tap that looks at nothing."""
-    return value
+class _Untapped:
+    """Looks at nothing, keeps nothing, costs one call. A backend that meets it is free to skip what has a name."""
+
+    def __call__(self, name: str, value: Array) -> Array:
+        return value
+
+    def scope(self, name: str) -> _Untapped:
+        """The tap of a component, see :mod:`levit_ref.nn.tap`."""
+        return self
+
+
+untapped = _Untapped()
+"""The tap that looks at nothing. There is one only: ``tap is untapped``."""
 
 
 def check_floating(op: str, **arrays: Array | None) -> None:
