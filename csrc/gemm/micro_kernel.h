@@ -14,6 +14,9 @@
 // At least eight accumulators are needed to hide the latency of the multiply-adds (4 cycles, two a cycle); beyond that
 // a larger tile saves loads.
 //
+// While a tile is computed, the memory of what comes next is on its way: one cache line of it is asked for at every k, and
+// the lines that the tile will be stored to are asked for at the start. A prefetch beyond an array does no harm.
+//
 // The depth may be cut into segments. That makes a convolution the same product: one row of the kernel under one pixel
 // is contiguous in memory, the next kernel row is one image row further on.
 #pragma once
@@ -57,7 +60,10 @@ struct Epilogue {
 
 template <int ROWS, int VECS, Layout LAYOUT, bool PARTIAL>
 __attribute__((noinline)) void micro_kernel(Depth depth, Factor a, Factor b, float* c, ptrdiff_t c_stride, int columns,
-                                            const Epilogue& epilogue) {
+                                            const Epilogue& epilogue, const float* upcoming) {
+    for (int i = 0; i < ROWS; ++i)
+        for (int v = 0; v < VECS; ++v) prefetch_to_write(c + i * c_stride + v * LANES);
+
     const int last = columns - (VECS - 1) * LANES;  // lanes of the last vector, 1 .. LANES
     vf sum[ROWS][VECS];  // in registers, once every loop over it is unrolled
 #pragma GCC unroll 16
@@ -76,6 +82,8 @@ __attribute__((noinline)) void micro_kernel(Depth depth, Factor a, Factor b, flo
                 const vf value = broadcast(LAYOUT == Layout::rows ? ap[i * a.stride] : ap[i]);
                 for (int v = 0; v < VECS; ++v) sum[i][v] = fma(value, row[v], sum[i][v]);
             }
+            LAYOUT == Layout::rows ? prefetch_to_l1(upcoming) : prefetch_to_l2(upcoming);
+            upcoming += CACHE_LINE;
             ap += LAYOUT == Layout::rows ? 1 : a.stride;
             bp += b.stride;
         }

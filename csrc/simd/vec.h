@@ -134,6 +134,11 @@ inline float largest(vf x) {
     return lane[0];
 }
 
+constexpr int CACHE_LINE = 64 / sizeof(float);  // in floats
+inline void prefetch_to_l1(const float* p) { __builtin_prefetch(p, 0, 3); }
+inline void prefetch_to_l2(const float* p) { __builtin_prefetch(p, 0, 2); }
+inline void prefetch_to_write(const float* p) { __builtin_prefetch(p, 1, 3); }
+
 // f(start, n) for the vectors that cover 0 .. count: n is LANES but for a shorter last one.
 template <class F>
 inline void for_each_vector(ptrdiff_t count, F f) {
