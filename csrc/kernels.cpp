@@ -4,6 +4,7 @@
 
 #include "ops/linear.h"
 #include "ops/reduce.h"
+#include "ops/training.h"
 
 namespace levit {
 
@@ -21,6 +22,11 @@ const Kernels& LEVIT_NAME(kernels_, LEVIT_ISA)() {
         .linear_backward_x = linear_backward_x,
         .linear_backward_weight = linear_backward_weight,
         .sum_rows = sum_rows,
+        .sum_of_squares = sum_of_squares,
+        .scale = scale,
+        .clip_units = clip_units,
+        .adamw_step = adamw_step,
+        .move_average = move_average,
     };
     return table;
 }

@@ -11,6 +11,24 @@ namespace levit {
 
 enum class Activation : int { identity = 0, hardswish = 1, relu = 2 };
 
+// The scalars of an AdamW step, see levit_ref/training/optimizer.py.
+struct AdamW {
+    float keep;             // 1 - learning rate * decay: of the parameters that are decayed
+    float one_minus_beta1;
+    float beta2, one_minus_beta2;
+    float root_scale;       // 1 / sqrt(1 - beta2^t)
+    float eps;
+    float step_size;        // learning rate / (1 - beta1^t)
+};
+
+// Output units of one parameter: rows of its values and of their gradient, to be clipped each by its norm.
+struct UnitBlock {
+    const float* data;  // (units, length)
+    float* grad;        // (units, length), scaled in place
+    ptrdiff_t units, length;
+    ptrdiff_t clipped;  // result: how many were scaled
+};
+
 struct Kernels {
     const char* isa;
     int lanes;
@@ -25,6 +43,17 @@ struct Kernels {
                                    float* dweight);
     // sums (C,) of the rows of x (M, C)
     void (*sum_rows)(ptrdiff_t M, ptrdiff_t C, const float* x, float* sums);
+
+    // Training, on flat arrays (count,), in place.
+    double (*sum_of_squares)(ptrdiff_t count, const float* x);
+    void (*scale)(ptrdiff_t count, float* x, float factor);
+    // Adaptive clipping: a unit's gradient has at most clip times the norm of its weights, which counts as eps at least.
+    void (*clip_units)(ptrdiff_t blocks, UnitBlock* all, float clip, float eps);
+    // edges: where weight decay begins, ends, begins again, ...; ascending.
+    void (*adamw_step)(ptrdiff_t count, float* params, const float* grads, float* m, float* v, ptrdiff_t edge_count,
+                       const int64_t* edges, const AdamW& step);
+    // average += share (value - average)
+    void (*move_average)(ptrdiff_t count, float* average, const float* value, float share);
 };
 
 // One function for each instruction set that was compiled in, defined by kernels.cpp.

@@ -36,5 +36,6 @@ Activation activation_named(const std::string& name);
 
 // One for each file in this folder.
 void bind_linear(py::module_& m);
+void bind_training(py::module_& m);
 
 }  // namespace levit
