@@ -3,6 +3,7 @@
 #include "kernels.h"
 
 #include "ops/linear.h"
+#include "ops/pictures.h"
 #include "ops/reduce.h"
 #include "ops/training.h"
 
@@ -27,6 +28,7 @@ const Kernels& LEVIT_NAME(kernels_, LEVIT_ISA)() {
         .clip_units = clip_units,
         .adamw_step = adamw_step,
         .move_average = move_average,
+        .augment = augment,
     };
     return table;
 }

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from levit_ref.ops._checks import Array, IntArray
 
 def linear_forward(x: Array, weight: Array, bias: Array | None, activation: str) -> Array: ...
@@ -27,6 +30,17 @@ def adamw_step(
     step_size: float,
 ) -> None: ...
 def move_average(average: Array, value: Array, share: float) -> None: ...
+def augment(
+    pictures: npt.NDArray[np.uint8],
+    values: Array,
+    *,
+    windows: IntArray | None,
+    padding: int,
+    reflect: bool,
+    flipped: npt.NDArray[np.bool_] | None,
+    boxes: IntArray | None,
+    box_side: int,
+) -> Array: ...
 def instruction_sets() -> list[tuple[str, bool]]: ...
 def isa() -> str: ...
 def set_isa(name: str) -> None: ...

@@ -36,6 +36,7 @@ Activation activation_named(const std::string& name);
 
 // One for each file in this folder.
 void bind_linear(py::module_& m);
+void bind_pictures(py::module_& m);
 void bind_training(py::module_& m);
 
 }  // namespace levit
