@@ -2,6 +2,7 @@
 // LEVIT_ISA set to its name.
 #include "kernels.h"
 
+#include "ops/conv.h"
 #include "ops/linear.h"
 #include "ops/reduce.h"
 
@@ -20,6 +21,9 @@ const Kernels& LEVIT_NAME(kernels_, LEVIT_ISA)() {
         .linear_forward = linear_forward,
         .linear_backward_x = linear_backward_x,
         .linear_backward_weight = linear_backward_weight,
+        .conv2d_forward = conv2d_forward,
+        .conv2d_backward_x = conv2d_backward_x,
+        .conv2d_backward_weight = conv2d_backward_weight,
         .sum_rows = sum_rows,
     };
     return table;
