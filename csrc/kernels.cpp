@@ -2,6 +2,7 @@
 // LEVIT_ISA set to its name.
 #include "kernels.h"
 
+#include "ops/conv.h"
 #include "ops/linear.h"
 #include "ops/pictures.h"
 #include "ops/reduce.h"
@@ -22,6 +23,9 @@ const Kernels& LEVIT_NAME(kernels_, LEVIT_ISA)() {
         .linear_forward = linear_forward,
         .linear_backward_x = linear_backward_x,
         .linear_backward_weight = linear_backward_weight,
+        .conv2d_forward = conv2d_forward,
+        .conv2d_backward_x = conv2d_backward_x,
+        .conv2d_backward_weight = conv2d_backward_weight,
         .sum_rows = sum_rows,
         .sum_of_squares = sum_of_squares,
         .scale = scale,

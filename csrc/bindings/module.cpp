@@ -21,6 +21,7 @@ py::list list_instruction_sets() {
 PYBIND11_MODULE(_native, m) {
     using namespace levit;
     m.doc() = "C++ kernels of levit_ref: see levit_ref.runtime.native.";
+    bind_conv(m);
     bind_linear(m);
     bind_pictures(m);
     bind_training(m);
