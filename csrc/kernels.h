@@ -9,7 +9,12 @@
 
 namespace levit {
 
-enum class Activation : int { identity = 0, hardswish = 1, relu = 2 };
+enum class Activation : int { identity, hardswish, relu, silu, gelu };
+
+// Of C channels: (x - mean) inv_std weight + bias.
+struct Normalisation {
+    const float *mean, *inv_std, *weight, *bias;
+};
 
 // The scalars of an AdamW step, see levit_ref/training/optimizer.py.
 struct AdamW {
@@ -89,6 +94,36 @@ struct Kernels {
 
     // images (B, H, W, 3) from the bytes of pictures (B, 3, H, W)
     void (*augment)(ptrdiff_t B, ptrdiff_t H, ptrdiff_t W, const uint8_t* pictures, const Augment& how, float* images);
+
+    // mean and variance (C,), divided by M, of the columns of x (M, C)
+    void (*batch_norm_statistics)(ptrdiff_t M, ptrdiff_t C, const float* x, float* mean, float* variance);
+    // y = activation((x - mean) inv_std weight + bias)
+    void (*batch_norm_apply)(ptrdiff_t M, ptrdiff_t C, const float* x, const Normalisation& norm, Activation activation,
+                             float* y);
+    // dx (M, C), dweight and dbias (C,) of dy (M, C); in training the statistics are functions of x.
+    void (*batch_norm_backward)(ptrdiff_t M, ptrdiff_t C, const float* dy, const float* x, const Normalisation& norm,
+                                Activation activation, bool training, float* dx, float* dweight, float* dbias);
+
+    // y = activation(x), and dx = dy times its slope at x, for `count` values
+    void (*activation_forward)(Activation activation, ptrdiff_t count, const float* x, float* y);
+    void (*activation_backward)(Activation activation, ptrdiff_t count, const float* dy, const float* x, float* dx);
+    // y = e^x
+    void (*exponential)(ptrdiff_t count, const float* x, float* y);
+    // y[b] = x[b] + factor[b] branch[b] for B images of `size` values; factor may be null: 1
+    void (*residual_forward)(ptrdiff_t B, ptrdiff_t size, const float* x, const float* branch, const float* factor,
+                             float* y);
+    // dbranch[b] = factor[b] dy[b]
+    void (*residual_backward)(ptrdiff_t B, ptrdiff_t size, const float* dy, const float* factor, float* dbranch);
+
+    // y = softmax of the rows of x (M, K), and dx = y (dy - sum_k dy y)
+    void (*softmax_forward)(ptrdiff_t M, ptrdiff_t K, const float* x, float* y);
+    void (*softmax_backward)(ptrdiff_t M, ptrdiff_t K, const float* dy, const float* y, float* dx);
+    // losses (B,) = - sum_k targets log(probs), probs (B, K) = softmax(logits)
+    void (*cross_entropy_forward)(ptrdiff_t B, ptrdiff_t K, const float* logits, const float* targets, float* losses,
+                                  float* probs);
+    // dlogits = scale (probs sum_k targets - targets)
+    void (*cross_entropy_backward)(ptrdiff_t B, ptrdiff_t K, const float* probs, const float* targets, float scale,
+                                   float* dlogits);
 };
 
 // One function for each instruction set that was compiled in, defined by kernels.cpp.
