@@ -15,7 +15,7 @@
 
 namespace levit::LEVIT_ISA {
 
-using MicroKernel = void (*)(Depth, Factor, Factor, float*, ptrdiff_t, int, const Epilogue&,
+using MicroKernel = void (*)(Depth, const Factor&, const Factor&, float*, ptrdiff_t, int, const Epilogue&,
                              const float*);
 
 // The micro-kernel for a number of rows: TABLE[rows - 1].
@@ -45,8 +45,8 @@ struct Upcoming {
 // All rows against one panel. The last tile would often be a sliver, slow for its few accumulators: 49 rows are cut
 // into 13 + 12 + 12 + 12 and not into 14 + 14 + 14 + 7.
 template <int VECS, Layout LAYOUT, bool PARTIAL>
-inline void multiply_panel(ptrdiff_t M, Depth depth, Factor a, Factor b, float* c, ptrdiff_t c_stride, int columns,
-                           const Epilogue& epilogue, Upcoming* upcoming) {
+inline void multiply_panel(ptrdiff_t M, Depth depth, const Factor& a, const Factor& b, float* c, ptrdiff_t c_stride,
+                           int columns, const Epilogue& epilogue, Upcoming* upcoming) {
     static const MicroKernels<VECS, LAYOUT, PARTIAL> kernels;
     const ptrdiff_t tiles = ceil_div(M, MAX_ROWS);
     const ptrdiff_t rows = M / tiles, longer = M % tiles;  // the first `longer` tiles have one row more
@@ -64,8 +64,8 @@ enum class Panels { packed, in_place };
 // C (M, N) = A B in the calling thread, columns j0 .. j1 of it. A packed B has no stride or segment of its own: the
 // segments of one panel follow each other. What comes next is the next rows of A where `upcoming` does not say otherwise.
 template <Layout LAYOUT, Panels PANELS>
-inline void multiply(ptrdiff_t M, ptrdiff_t N, Depth depth, Factor a, Factor b, float* c, ptrdiff_t c_stride,
-                     const Epilogue& epilogue, ptrdiff_t j0 = 0, ptrdiff_t j1 = PTRDIFF_MAX,
+inline void multiply(ptrdiff_t M, ptrdiff_t N, Depth depth, const Factor& a, const Factor& b, float* c,
+                     ptrdiff_t c_stride, const Epilogue& epilogue, ptrdiff_t j0 = 0, ptrdiff_t j1 = PTRDIFF_MAX,
                      Upcoming* upcoming = nullptr) {
     constexpr bool PACKED = PANELS == Panels::packed;
     const ptrdiff_t K = depth.segments * depth.length;

@@ -75,7 +75,8 @@ inline void copy_padded(const Image& image, ptrdiff_t h0, ptrdiff_t w0, ptrdiff_
 
 // --- cutting into bands -----------------------------------------------------------------------------------------------
 
-constexpr ptrdiff_t BAND = 1 << 16;  // floats that a band of the padded image may have: 256 KB
+constexpr ptrdiff_t BAND = 1 << 16;    // floats that a band of the padded image may have: 256 KB
+constexpr ptrdiff_t PACKED = 1 << 17;  // and the part of the packed kernel that all its rows are multiplied with
 
 struct Band {
     ptrdiff_t start, end;
@@ -104,10 +105,12 @@ struct Target {
 // a.stride leads to the next pixel, a.segment to the next kernel row, next_row to what the next row of the map reads.
 inline void correlate(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t N, Depth depth, Factor a, ptrdiff_t next_row,
                       const float* packed, Target y) {
-    for (ptrdiff_t j = 0; j < N; j += PANEL)  // the outer loop: all rows of the band read the same panel
+    const ptrdiff_t K = depth.segments * depth.length;
+    const ptrdiff_t block = larger(PACKED / (K + 1) / PANEL, 1) * PANEL;  // most often all of N
+    for (ptrdiff_t j = 0; j < N; j += block)
         for (ptrdiff_t r = 0; r < rows; ++r)
             multiply<Layout::rows, Panels::packed>(columns, N, depth, {a.data + r * next_row, a.stride, a.segment},
-                                                   {packed, 0, 0}, y.data + r * y.row, y.pixel, {}, j, j + PANEL);
+                                                   {packed, 0, 0}, y.data + r * y.row, y.pixel, {}, j, j + block);
 }
 
 inline void conv2d_forward(const Conv2d& conv, const Images& x, const float* weight, float* y) {
