@@ -57,7 +57,8 @@ struct Conv2d {
 // Images (B, H, W, C) with any strides.
 struct Images {
     const float* data;
-    ptrdiff_t image, row, pixel, channel;
+    ptrdiff_t H, W, C;
+    ptrdiff_t image, row, pixel, channel;  // strides
 };
 
 struct Kernels {
