@@ -2,8 +2,12 @@
 // LEVIT_ISA set to its name.
 #include "kernels.h"
 
+#include "ops/attention.h"
 #include "ops/linear.h"
+#include "ops/position_bias.h"
 #include "ops/reduce.h"
+#include "ops/softmax.h"
+#include "ops/tokens.h"
 
 namespace levit {
 
@@ -20,6 +24,20 @@ const Kernels& LEVIT_NAME(kernels_, LEVIT_ISA)() {
         .linear_forward = linear_forward,
         .linear_backward_x = linear_backward_x,
         .linear_backward_weight = linear_backward_weight,
+        .attention_forward = attention_forward,
+        .attention_backward = attention_backward,
+        .heads_by_transposed = heads_by_transposed,
+        .heads_by_plain = heads_by_plain,
+        .transposed_heads_by_plain = transposed_heads_by_plain,
+        .attention_backward_bias = attention_backward_bias,
+        .softmax_forward = softmax_forward,
+        .softmax_backward = softmax_backward,
+        .position_bias_forward = position_bias_forward,
+        .position_bias_backward = position_bias_backward,
+        .subsample_forward = subsample_forward,
+        .subsample_backward = subsample_backward,
+        .average_pool_forward = average_pool_forward,
+        .average_pool_backward = average_pool_backward,
         .sum_rows = sum_rows,
     };
     return table;

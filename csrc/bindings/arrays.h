@@ -35,6 +35,10 @@ float* data(Array& a);
 Activation activation_named(const std::string& name);
 
 // One for each file in this folder.
+void bind_attention(py::module_& m);
 void bind_linear(py::module_& m);
+void bind_position_bias(py::module_& m);
+void bind_softmax(py::module_& m);
+void bind_tokens(py::module_& m);
 
 }  // namespace levit

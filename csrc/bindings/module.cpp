@@ -21,7 +21,12 @@ py::list list_instruction_sets() {
 PYBIND11_MODULE(_native, m) {
     using namespace levit;
     m.doc() = "C++ kernels of levit_ref: see levit_ref.runtime.native.";
+    bind_attention(m);
     bind_linear(m);
+    bind_position_bias(m);
+    bind_softmax(m);
+    bind_tokens(m);
+    m.def("empty", empty, py::arg("shape"), "A new float32 array with whatever was in its memory.");
     m.def("instruction_sets", list_instruction_sets, "Those compiled in, the best first, and whether this processor has them.");
     m.def("isa", [] { return std::string(kernels().isa); }, "The one in use.");
     m.def("set_isa", set_isa, py::arg("name"));

@@ -30,12 +30,17 @@ def softmax_forward(x: Array) -> tuple[Array, Array]:
     -----
     Agrees with ``torch.softmax(x, -1)``.
     """
-    check_floating("softmax", x=x)
-    check_not_empty("softmax", "x", x)
+    check_softmax(x)
     y = x - x.max(axis=-1, keepdims=True)  # (..., K)
     np.exp(y, out=y)
     y /= y.sum(axis=-1, keepdims=True)
     return y, y
+
+
+def check_softmax(x: Array) -> None:
+    """Raise unless ``x`` has a floating dtype and is not empty."""
+    check_floating("softmax", x=x)
+    check_not_empty("softmax", "x", x)
 
 
 def softmax_backward(dy: Array, saved: Array) -> Array:
@@ -45,12 +50,17 @@ def softmax_backward(dy: Array, saved: Array) -> Array:
     shared denominator takes from everybody.
     """
     y = saved
-    check_floating("softmax_backward", dy=dy, y=y)
-    check_shape("softmax_backward", "dy", dy, y.shape, "the shape of y")
+    check_softmax_backward(dy, y)
     shared = np.einsum("...k,...k->...", dy, y)[..., None]  # (..., 1)
     dx = dy - shared  # (..., K)
     dx *= y
     return dx
+
+
+def check_softmax_backward(dy: Array, y: Array) -> None:
+    """Raise unless ``dy`` has the shape of the result."""
+    check_floating("softmax_backward", dy=dy, y=y)
+    check_shape("softmax_backward", "dy", dy, y.shape, "the shape of y")
 
 
 def log_softmax(x: Array) -> Array:

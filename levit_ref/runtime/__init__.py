@@ -1,5 +1,6 @@
 """What runs the operations: the choice of a backend, and how many threads it has."""
 
+from levit_ref.runtime.memory import empty
 from levit_ref.runtime.registry import (
     BACKENDS,
     Backend,
@@ -19,6 +20,7 @@ __all__ = [
     "available_backends",
     "backend",
     "backends",
+    "empty",
     "get_backend",
     "num_threads",
     "set_backend",
