@@ -9,7 +9,12 @@
 
 namespace levit {
 
-enum class Activation : int { identity = 0, hardswish = 1, relu = 2 };
+enum class Activation : int { identity, hardswish, relu, silu, gelu };
+
+// Of C channels: (x - mean) inv_std weight + bias.
+struct Normalisation {
+    const float *mean, *inv_std, *weight, *bias;
+};
 
 // The scalars of an AdamW step, see levit_ref/training/optimizer.py.
 struct AdamW {
@@ -40,6 +45,21 @@ struct Augment {
     ptrdiff_t box_side;
 };
 
+// A 2-D convolution of B images: what it does along the rows, h, and along the columns, w.
+struct ConvAxis {
+    ptrdiff_t size, kernel, stride, padding, out;  // out: the size of the result
+};
+struct Conv2d {
+    ptrdiff_t B, C_in, C_out;
+    ConvAxis h, w;
+};
+
+// Images (B, H, W, C) with any strides.
+struct Images {
+    const float* data;
+    ptrdiff_t image, row, pixel, channel;
+};
+
 struct Kernels {
     const char* isa;
     int lanes;
@@ -52,6 +72,12 @@ struct Kernels {
     // dweight (N, K) = dy (M, N)^T x (M, K)
     void (*linear_backward_weight)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float* dy, const float* x,
                                    float* dweight);
+    // y (B, H_out, W_out, C_out) = sum over the kernel of x (B, H, W, C_in) times weight (C_out, kH, kW, C_in)
+    void (*conv2d_forward)(const Conv2d& conv, const Images& x, const float* weight, float* y);
+    // dx (B, H, W, C_in) of dy (B, H_out, W_out, C_out) and weight (C_out, kH, kW, C_in)
+    void (*conv2d_backward_x)(const Conv2d& conv, const float* dy, const float* weight, float* dx);
+    // dweight (kH, kW, C_in, C_out), channels of the result last, of dy (B, H_out, W_out, C_out) and x (B, H, W, C_in)
+    void (*conv2d_backward_weight)(const Conv2d& conv, const float* dy, const Images& x, float* dweight);
     // sums (C,) of the rows of x (M, C)
     void (*sum_rows)(ptrdiff_t M, ptrdiff_t C, const float* x, float* sums);
 
@@ -68,6 +94,36 @@ struct Kernels {
 
     // images (B, H, W, 3) from the bytes of pictures (B, 3, H, W)
     void (*augment)(ptrdiff_t B, ptrdiff_t H, ptrdiff_t W, const uint8_t* pictures, const Augment& how, float* images);
+
+    // mean and variance (C,), divided by M, of the columns of x (M, C)
+    void (*batch_norm_statistics)(ptrdiff_t M, ptrdiff_t C, const float* x, float* mean, float* variance);
+    // y = activation((x - mean) inv_std weight + bias)
+    void (*batch_norm_apply)(ptrdiff_t M, ptrdiff_t C, const float* x, const Normalisation& norm, Activation activation,
+                             float* y);
+    // dx (M, C), dweight and dbias (C,) of dy (M, C); in training the statistics are functions of x.
+    void (*batch_norm_backward)(ptrdiff_t M, ptrdiff_t C, const float* dy, const float* x, const Normalisation& norm,
+                                Activation activation, bool training, float* dx, float* dweight, float* dbias);
+
+    // y = activation(x), and dx = dy times its slope at x, for `count` values
+    void (*activation_forward)(Activation activation, ptrdiff_t count, const float* x, float* y);
+    void (*activation_backward)(Activation activation, ptrdiff_t count, const float* dy, const float* x, float* dx);
+    // y = e^x
+    void (*exponential)(ptrdiff_t count, const float* x, float* y);
+    // y[b] = x[b] + factor[b] branch[b] for B images of `size` values; factor may be null: 1
+    void (*residual_forward)(ptrdiff_t B, ptrdiff_t size, const float* x, const float* branch, const float* factor,
+                             float* y);
+    // dbranch[b] = factor[b] dy[b]
+    void (*residual_backward)(ptrdiff_t B, ptrdiff_t size, const float* dy, const float* factor, float* dbranch);
+
+    // y = softmax of the rows of x (M, K), and dx = y (dy - sum_k dy y)
+    void (*softmax_forward)(ptrdiff_t M, ptrdiff_t K, const float* x, float* y);
+    void (*softmax_backward)(ptrdiff_t M, ptrdiff_t K, const float* dy, const float* y, float* dx);
+    // losses (B,) = - sum_k targets log(probs), probs (B, K) = softmax(logits)
+    void (*cross_entropy_forward)(ptrdiff_t B, ptrdiff_t K, const float* logits, const float* targets, float* losses,
+                                  float* probs);
+    // dlogits = scale (probs sum_k targets - targets)
+    void (*cross_entropy_backward)(ptrdiff_t B, ptrdiff_t K, const float* probs, const float* targets, float scale,
+                                   float* dlogits);
 };
 
 // One function for each instruction set that was compiled in, defined by kernels.cpp.
