@@ -88,7 +88,7 @@ def run(benchmark: Any, argv: Sequence[str] | None = None) -> Record:
         levit_ref.set_num_threads(args.threads)
 
     record = {"command": _command(parser.prog, argv), "machine": machine(args.threads), **module.measure(args)}
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
     console.print(describe(record))
     for table in module.tables(record).values():
         table.print(console)

@@ -68,8 +68,9 @@ class Case:
 
     @property
     def shape(self) -> str:
-        """Shapes of the array arguments that say what the case is: ``128x64x128 384x128``."""
-        return " ".join("x".join(map(str, a.shape)) for a in self.args if isinstance(a, np.ndarray) and a.ndim > 1)
+        """Shapes of the arrays that say what the case is, without vectors: ``128x64x128 384x128``."""
+        arrays = [a for a in self.args if isinstance(a, np.ndarray) and a.ndim > 1]
+        return " ".join("x".join(map(str, a.shape)) for a in arrays[:3])
 
     @property
     def label(self) -> str:
