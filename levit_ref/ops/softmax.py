@@ -37,12 +37,6 @@ def softmax_forward(x: Array) -> tuple[Array, Array]:
     return y, y
 
 
-def check_softmax(x: Array) -> None:
-    """Raise unless ``x`` has a floating dtype and is not empty."""
-    check_floating("softmax", x=x)
-    check_not_empty("softmax", "x", x)
-
-
 def softmax_backward(dy: Array, saved: Array) -> Array:
     """``dx_k = y_k (dy_k - sum_j dy_j y_j)``.
 
