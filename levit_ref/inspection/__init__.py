@@ -1,0 +1,11 @@
+"""Looking inside: every number between a picture and a class, by name; change one, and see what happens."""
+
+from levit_ref.inspection.activations import Activations
+from levit_ref.inspection.gradients import run_with_gradients
+from levit_ref.inspection.run import run_with_activations
+
+__all__ = [
+    "Activations",
+    "run_with_activations",
+    "run_with_gradients",
+]
