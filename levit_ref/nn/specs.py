@@ -7,13 +7,15 @@ made: in the ``taps`` of its component.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from levit_ref.nn.module import Module
+from levit_ref.nn.module import Module, Parameter
 from levit_ref.nn.tap import FunctionTap
 from levit_ref.ops._checks import Array
 
@@ -69,27 +71,60 @@ class ActivationSpec:
             raise ValueError(f"{self.name} has axes ({', '.join(self.axes)}): it is not spread over a map")
         return np.moveaxis(value, 1, -1) if self.axes[-1] == "W" else value.reshape(self.grid)
 
+    def for_batch(self, batch_size: int) -> ActivationSpec:
+        """The same value in a batch of so many images."""
+        if self.axes[0] != "B":
+            return self
+        grid = self.grid and (batch_size, *self.grid[1:])
+        return replace(self, shape=(batch_size, *self.shape[1:]), grid=grid)
+
 
 def activation_specs(model: LeViT, batch_size: int = 1) -> tuple[ActivationSpec, ...]:
     """Every value that a forward pass of ``model`` shows to a tap, see :meth:`LeViT.activation_specs`."""
     if batch_size < 1:
         raise ValueError(f"activation_specs: batch_size must be at least 1, got {batch_size}")
-    return tuple(_for_batch(spec, batch_size) for spec in _trace(model))
+    return tuple(spec.for_batch(batch_size) for spec in catalogue(model).values())
 
 
-def _trace(model: LeViT) -> list[ActivationSpec]:
+def catalogue(model: LeViT) -> Mapping[str, ActivationSpec]:
+    """Every value of a forward pass of one image, by name, in the order of execution.
+
+    Traced once for every structure that a model has had: the trace is a forward pass.
+    """
+    structure = _structure(model)
+    known = _catalogues.get(model)
+    if known is None or known[0] != structure:
+        known = _catalogues[model] = (structure, _trace(model))
+    return known[1]
+
+
+_catalogues: WeakKeyDictionary[LeViT, tuple[Any, Mapping[str, ActivationSpec]]] = WeakKeyDictionary()
+
+
+def _structure(model: LeViT) -> Any:
+    """All that names, shapes and dtypes of the activations depend on."""
+    components = [
+        (name, type(module), [value.shape for value in vars(module).values() if isinstance(value, Parameter)])
+        for name, module in model.named_modules()
+    ]
+    return model.image_size, model.dtype, components
+
+
+def _trace(model: LeViT) -> Mapping[str, ActivationSpec]:
     modules = dict(model.named_modules())
     resolutions = [model.stem.resolution, *(stage.resolution for stage in model.stages)]
-    specs = []
+    specs: dict[str, ActivationSpec] = {}
 
     def see(name: str, value: Array) -> None:
+        if name in specs:
+            raise LookupError(f"two values have the name {name}")
         axes, meaning = _described(modules, name)
         grid = _grid(axes, value.shape, resolutions)
-        specs.append(ActivationSpec(name, axes, value.shape, value.dtype, meaning, grid))
+        specs[name] = ActivationSpec(name, axes, value.shape, value.dtype, meaning, grid)
 
     with model.aside(training=False):
         model.forward(np.zeros((1, 3, *model.image_size), model.dtype), FunctionTap(see))
-    return specs
+    return MappingProxyType(specs)
 
 
 def _described(modules: dict[str, Module], name: str) -> tuple[tuple[str, ...], str]:
@@ -117,11 +152,3 @@ def _grid(
     for axis, size in zip(axes, shape, strict=True):
         grid += by_tokens[size] if axis in TOKEN_AXES else (size,)
     return grid
-
-
-def _for_batch(spec: ActivationSpec, batch_size: int) -> ActivationSpec:
-    """``spec``, which is of one image, for a batch."""
-    if spec.axes[0] != "B":
-        return spec
-    grid = spec.grid and (batch_size, *spec.grid[1:])
-    return replace(spec, shape=(batch_size, *spec.shape[1:]), grid=grid)
