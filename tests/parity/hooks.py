@@ -30,9 +30,12 @@ class Captured(NamedTuple):
     def numpy(self) -> npt.NDArray[Any]:
         return self.layout(self.tensor).detach().numpy()
 
-    def gradient(self, of: torch.Tensor) -> npt.NDArray[Any]:
-        (gradient,) = torch.autograd.grad(of, self.tensor, retain_graph=True)
-        return self.layout(gradient).numpy()
+
+def gradients_of_inner_values(values: Mapping[str, Captured], of: torch.Tensor) -> dict[str, npt.NDArray[Any]]:
+    """Gradients of a number with respect to all inner values, by autograd."""
+    gradients = torch.autograd.grad(of, [captured.tensor for captured in values.values()])
+    pairs = zip(values.items(), gradients, strict=True)
+    return {name: captured.layout(gradient).numpy() for (name, captured), gradient in pairs}
 
 
 def inner_values(
