@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from levit_ref.inspection.figures import AnyFigure
 
 KINDS = ("head", "attention", "mlp", "bias")
-"""What can be switched off: one head, an attention or MLP branch beside a residual path, the position bias of a layer."""
+"""What can be switched off: a head, an attention or MLP branch beside a residual path, a layer's position bias."""
+NUMBERED_HEADS = 24
+"""Up to so many heads in a chart, all are numbered; above, the most important of each layer."""
 
 Edits = Mapping[str, Callable[[Array], Array]]
 
@@ -181,10 +183,8 @@ def draw_importance(importance: Importance, *, figure: AnyFigure | None = None) 
         ax.legend(fontsize=8)
     label_layers(axes[-1], places)
     axes[-1].set_xlabel("block (stage.block), in the order of execution")
-    figure.suptitle(
-        f"What the loss of {importance.loss:.3f} nats rises by when a part is switched off (pictures: {importance.images:,})",
-        fontsize=11,
-    )
+    title = f"What the loss of {importance.loss:.3f} nats rises by when a part is switched off"
+    figure.suptitle(f"{title} (pictures: {importance.images:,})", fontsize=11)
     return root_figure(figure)
 
 
@@ -193,9 +193,10 @@ def _draw_heads(ax: Axes, parts: list[Part], places: list[str]) -> None:
         here = sorted((part for part in parts if part.place == place), key=lambda part: part.rise)
         x = i + np.linspace(-0.3, 0.3, len(here)) if len(here) > 1 else [i]
         rises, errors = [part.rise for part in here], [part.error for part in here]
-        label = "without one head (its number beside), ± standard error" if i == 0 else None
+        label = "without one head (number beside it), ± standard error" if i == 0 else None
         ax.errorbar(x, rises, errors, fmt="o", color=BLUE, ecolor="0.6", markersize=4, label=label)
-        for at, part in zip(x, here, strict=True):
+        numbered = here if len(parts) <= NUMBERED_HEADS else here[-1:]
+        for at, part in zip(x[-len(numbered) :], numbered, strict=True):
             ax.annotate(str(part.head), (at, part.rise), (3, 3), textcoords="offset points", fontsize=7)
 
 
