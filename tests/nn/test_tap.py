@@ -31,8 +31,10 @@ def block_names(prefix: str) -> list[str]:
     return [
         f"{prefix}.resid_pre",
         *attention_names(f"{prefix}.attn", "qkv.linear", "qkv.bn"),
+        f"{prefix}.attn",
         f"{prefix}.resid_mid",
         *mlp_names(f"{prefix}.mlp"),
+        f"{prefix}.mlp",
         f"{prefix}.resid_post",
     ]
 
@@ -50,6 +52,7 @@ NAMES = [
     *attention_names("stages.1.downsample.attn_downsample", "kv.linear", "kv.bn", "q.down", "q.ln.linear", "q.ln.bn"),
     "stages.1.downsample.resid_mid",
     *mlp_names("stages.1.downsample.mlp"),
+    "stages.1.downsample.mlp",
     "stages.1.downsample.resid_post",
     *block_names("stages.1.blocks.0"),
     *block_names("stages.1.blocks.1"),
