@@ -10,7 +10,7 @@ import numpy as np
 
 from levit_ref.inspection.figures import BLUE, ORANGE, label_layers, root_figure, single_axes
 from levit_ref.inspection.geometry import AttentionLayer, attention_layers
-from levit_ref.inspection.recording import run_with_activations
+from levit_ref.inspection.run import run_with_activations
 from levit_ref.nn import LeViT
 from levit_ref.ops._checks import Array
 
@@ -79,7 +79,8 @@ def attention_distance(model: LeViT, images: Array) -> dict[str, AttentionDistan
     uniform attention has a distance that depends on the map; it is given beside.
     """
     layers = attention_layers(model)
-    _, acts = run_with_activations(model, images, [f"{name}.probs" for name in layers])
+    with model.aside(training=False):
+        _, acts = run_with_activations(model, images, [f"{name}.probs" for name in layers])
     found = {}
     for name, layer in layers.items():
         apart = token_distances(layer)  # (N_q, N_k)

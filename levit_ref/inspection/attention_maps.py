@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from levit_ref.inspection.figures import grid_of_axes, mark_token, right_bar, root_figure, show_picture, show_tokens
 from levit_ref.inspection.geometry import TokenGrid, attention_layer
-from levit_ref.inspection.recording import run_with_activations
+from levit_ref.inspection.run import run_with_activations
 from levit_ref.nn import LeViT
 from levit_ref.ops._checks import Array
 
@@ -70,7 +70,8 @@ def attention_maps(model: LeViT, images: Array, layer: str, query: tuple[int, in
     query = at.queries.middle if query is None else query
     place = at.queries.index(query)
     name = f"{layer}.probs"
-    _, acts = run_with_activations(model, images, [name], stop_after=name)
+    with model.aside(training=False):
+        _, acts = run_with_activations(model, images, name, stop_after=name)
     probs = acts[name][:, :, place]  # (B, heads, N_k)
     return AttentionMaps(layer, query, probs.reshape(*probs.shape[:2], at.keys.rows, -1), at.keys, at.queries)
 

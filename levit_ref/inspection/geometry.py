@@ -8,9 +8,9 @@ half a pitch too far to the lower right.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
+from levit_ref.inspection.names import nearest
 from levit_ref.nn import LeViT
 from levit_ref.nn.attention import AttentionDownsample, BiasedAttention
 
@@ -142,10 +142,9 @@ def attention_layer(model: LeViT, name: str) -> AttentionLayer:
     Raises
     ------
     ValueError
-        If it has none of this name; the message lists the nearest, or all.
+        If it has none of this name; the message has the nearest.
     """
     layers = attention_layers(model)
     if name not in layers:
-        near = difflib.get_close_matches(name, layers, n=3) or list(layers)
-        raise ValueError(f"{model.config.name} has no attention {name!r}; there is {', '.join(near)}")
+        raise ValueError(f"{model.config.name} has no attention {name!r}; {nearest(name, layers)}")
     return layers[name]

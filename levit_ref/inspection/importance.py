@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from levit_ref.inspection.edits import Edit, switch_off, switch_off_bias, switch_off_head
 from levit_ref.inspection.figures import BLUE, GREEN, ORANGE, label_layers, new_figure, root_figure
 from levit_ref.inspection.geometry import attention_layers
-from levit_ref.inspection.recording import run_with_activations
+from levit_ref.inspection.run import run_with_activations
 from levit_ref.nn import LeViT
 from levit_ref.ops import log_softmax
 from levit_ref.ops._checks import Array, IntArray
@@ -25,8 +26,6 @@ KINDS = ("head", "attention", "mlp", "bias")
 """What can be switched off: a head, an attention or MLP branch beside a residual path, a layer's position bias."""
 NUMBERED_HEADS = 24
 """Up to so many heads in a chart, all are numbered; above, the most important of each layer."""
-
-Edits = Mapping[str, Callable[[Array], Array]]
 
 
 @dataclass(frozen=True)
@@ -123,38 +122,30 @@ def importance(
     return Importance(float(whole.mean()), len(images), tuple(parts))
 
 
-def _losses(model: LeViT, images: Array, labels: IntArray, edits: Edits, batch_size: int) -> Array:
+def _losses(model: LeViT, images: Array, labels: IntArray, edits: Mapping[str, Edit], batch_size: int) -> Array:
     """Cross-entropy of every picture under edits, float64 (n,)."""
     losses = []
     for start in range(0, len(images), batch_size):
         some = slice(start, start + batch_size)
-        logits, _ = run_with_activations(model, images[some], [], edits=edits)
+        with model.aside(training=False):
+            logits, _ = run_with_activations(model, images[some], [], edits=edits)
+        assert logits is not None  # nothing stopped the pass
         scores = log_softmax(logits.astype(np.float64))
         losses.append(-np.take_along_axis(scores, labels[some, None], axis=1)[:, 0])
     return np.concatenate(losses)
 
 
-def _switches(model: LeViT) -> Iterator[tuple[str, str, str, int | None, Edits]]:
+def _switches(model: LeViT) -> Iterator[tuple[str, str, str, int | None, Mapping[str, Edit]]]:
     """Every part as (kind, name, place, head, the edits that switch it off), in the order of execution."""
     for name, layer in attention_layers(model).items():
         if layer.module.attention_biases is not None:
-            yield "bias", name, layer.label, None, {f"{name}.bias": np.zeros_like}
+            yield "bias", name, layer.label, None, switch_off_bias(name)
         for head in range(layer.module.num_heads):
-            yield "head", name, layer.label, head, {f"{name}.context": _without_head(head)}
-        last = "bn" if model.config.norm == "batch" else "linear"
+            yield "head", name, layer.label, head, switch_off_head(name, head)
         if not layer.shrinks:
-            yield "attention", name, layer.label, None, {f"{name}.proj.ln.{last}": np.zeros_like}
+            yield "attention", name, layer.label, None, switch_off(name)
         mlp = f"{name.rpartition('.')[0]}.mlp"
-        yield "mlp", mlp, layer.label, None, {f"{mlp}.ln2.{last}": np.zeros_like}
-
-
-def _without_head(head: int) -> Callable[[Array], Array]:
-    def edit(context: Array) -> Array:  # (B, heads, N_q, E)
-        context = context.copy()
-        context[:, head] = 0
-        return context
-
-    return edit
+        yield "mlp", mlp, layer.label, None, switch_off(mlp)
 
 
 def draw_importance(importance: Importance, *, figure: AnyFigure | None = None) -> Figure:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from levit_ref.inspection.figures import HEAT, ORANGE, grid_of_axes, mark_point, right_bar, root_figure, show_picture
 from levit_ref.inspection.geometry import TokenGrid, stage_grid, stem_grid
-from levit_ref.inspection.recording import differentiable
-from levit_ref.nn import FunctionTap, LeViT, StemConv
+from levit_ref.inspection.gradients import run_with_gradients
+from levit_ref.inspection.names import nearest
+from levit_ref.nn import ActivationSpec, LeViT, StemConv
 from levit_ref.ops._checks import Array
 
 if TYPE_CHECKING:
@@ -101,15 +102,21 @@ def receptive_field(
     Luo, Li, Urtasun and Zemel, "Understanding the Effective Receptive Field in Deep Convolutional Neural Networks",
     NeurIPS 2016, for the strength.
     """
+    specs = {spec.name: spec for spec in model.activation_specs()}
+    if name not in specs:
+        raise ValueError(f"{model.config.name} has no value {name!r}; {nearest(name, specs)}")
+    grid = _grid_of(model, specs[name])
+    token = grid.middle if token is None else token
+    grid.index(token)  # raises if there is no such token
     rng = np.random.default_rng(seed)
     twin = _random_twin(model)
+    spec_of_twin = next(spec for spec in twin.activation_specs() if spec.name == name)
     picture = rng.standard_normal((1, 3, *model.image_size))
-    grid, token, squares = _squared_gradients(twin, picture, name, token, 1, rng)
-    field = ReceptiveField(name, token, grid, squares != 0)
+    mask = _gradients_from_token(twin, picture, spec_of_twin, token, 1, rng) != 0
     if images is None:
-        return field
-    _, _, squares = _squared_gradients(model, images, name, token, probes, rng)
-    return replace(field, strength=np.sqrt(squares))
+        return ReceptiveField(name, token, grid, mask)
+    strength = np.sqrt(_gradients_from_token(model, images, specs[name], token, probes, rng))
+    return ReceptiveField(name, token, grid, mask, strength)
 
 
 def stem_receptive_box(model: LeViT, token: tuple[int, int], convs: int | None = None) -> tuple[int, int, int, int]:
@@ -154,7 +161,6 @@ def _random_twin(model: LeViT) -> LeViT:
         stem=tuple(StemConv(4, conv.kernel_size, conv.stride, conv.padding) for conv in config.stem),
         activation="silu",  # has no piece on which it is constant
         attention_activation="silu",
-        distillation=False,
         drop_path=0.0,
     )
     twin = LeViT(narrow, num_classes=1, image_size=model.image_size, dtype=np.float64)
@@ -163,51 +169,37 @@ def _random_twin(model: LeViT) -> LeViT:
     return twin
 
 
-def _squared_gradients(
-    model: LeViT, images: Array, name: str, token: tuple[int, int] | None, probes: int, rng: np.random.Generator
-) -> tuple[TokenGrid, tuple[int, int], Array]:
-    """Send gradients of random directions from a token of the value ``name`` back to the pixels.
-
-    The backward pass starts from zeros at the logits; where it comes by the value, a tap puts the direction in.
+def _gradients_from_token(
+    model: LeViT, images: Array, spec: ActivationSpec, token: tuple[int, int], probes: int, rng: np.random.Generator
+) -> Array:
+    """Gradients with which a token of a value moves with the pixels, in random directions.
 
     Returns
     -------
-    grid, token
-        The map, and the token that was asked for or the one in the middle.
     squares : ndarray of float64, shape (H, W)
         Squared gradients, summed over the colours, mean over images and probes.
     """
-    seen: list[Array] = []
-    with differentiable(model):
-        logits = model.forward(images, FunctionTap(lambda n, value: seen.append(value) if n == name else None))
-        if not seen:
-            raise ValueError(f"{model.config.name} has no value {name!r}")
-        grid = _grid_of(model, name, seen[0])
-        token = grid.middle if token is None else token
-        place = (..., *token) if seen[0].ndim == 4 else (slice(None), grid.index(token))
-        squares = np.zeros(model.image_size)
-        for _ in range(probes):
-            direction = np.zeros(seen[0].shape, model.dtype)
-            direction[place] = rng.standard_normal(direction[place].shape)
-            tap = FunctionTap(lambda n, _, start=direction: start if n == name else None)
-            gradient = model.backward(np.zeros_like(logits), tap)
-            squares += np.square(gradient, dtype=np.float64).sum(axis=1).mean(axis=0) / probes
-    return grid, token, squares
+    spec = spec.for_batch(len(images))
+    squares = np.zeros(model.image_size)
+    for _ in range(probes):
+        direction = np.zeros(spec.shape)
+        at_token = spec.as_grid(direction)[:, token[0], token[1]]  # (B, C), a view
+        at_token[...] = rng.standard_normal(at_token.shape)
+        with model.aside(training=False):
+            _, gradients = run_with_gradients(model, images, "images", of={spec.name: direction})
+        squares += np.square(gradients["images"], dtype=np.float64).sum(axis=1).mean(axis=0) / probes
+    return squares
 
 
-def _grid_of(model: LeViT, name: str, value: Array) -> TokenGrid:
-    """The map on which the tokens of a value stand."""
-    place, *rest = name.split(".")
-    if place == "stem" and value.ndim == 4:
-        return stem_grid(model, int(rest[0].removeprefix("conv").removeprefix("act")))
-    if place == "stages" and value.ndim == 3:
-        stage = int(rest[0])
-        for grid in (stage_grid(model, s) for s in (stage, stage - 1) if s >= 0):
-            if grid.tokens == value.shape[1]:
-                return grid
-    if name in ("stem.tokens", "pos_embed"):
-        return stem_grid(model)
-    raise ValueError(f"{name} has shape {value.shape}: neither a map (B, C, H, W) of the stem nor tokens (B, N, C)")
+def _grid_of(model: LeViT, spec: ActivationSpec) -> TokenGrid:
+    """The map on which the tokens of a value stand: there is one map of its size."""
+    if spec.grid is None or spec.axes not in (("B", "C", "H", "W"), ("B", "N", "C")):
+        raise ValueError(
+            f"{spec.name} has axes ({', '.join(spec.axes)}): neither a map (B, C, H, W) nor tokens (B, N, C)"
+        )
+    stem = [stem_grid(model, convs) for convs in range(len(model.config.stem) + 1)]
+    grids = [*stem, *(stage_grid(model, stage) for stage in range(len(model.stages)))]
+    return next(grid for grid in grids if (grid.rows, grid.columns) == spec.grid[1:3])
 
 
 def draw_receptive_fields(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from levit_ref.inspection.figures import grid_of_axes, mark_token, right_bar, root_figure, show_picture, show_tokens
 from levit_ref.inspection.geometry import TokenGrid, attention_layers
-from levit_ref.inspection.recording import run_with_activations
+from levit_ref.inspection.run import run_with_activations
 from levit_ref.nn import LeViT
 from levit_ref.ops._checks import Array
 
@@ -87,7 +87,8 @@ def attention_rollout(model: LeViT, images: Array, *, skip: float = 0.5) -> Roll
     if not 0 <= skip <= 1:
         raise ValueError(f"attention_rollout: skip must be between 0 and 1, got {skip}")
     layers = attention_layers(model)
-    _, acts = run_with_activations(model, images, [f"{name}.probs" for name in layers])
+    with model.aside(training=False):
+        _, acts = run_with_activations(model, images, [f"{name}.probs" for name in layers])
     mixtures: dict[str, Array] = {}
     mixture: Array | None = None
     for name, layer in layers.items():

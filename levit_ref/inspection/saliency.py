@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from levit_ref.inspection.figures import HEAT, SIGNED, grid_of_axes, root_figure, show_picture
-from levit_ref.inspection.recording import differentiable
+from levit_ref.inspection.gradients import run_with_gradients
 from levit_ref.nn import LeViT
 from levit_ref.ops._checks import Array, IntArray
 
@@ -94,8 +94,7 @@ def input_gradient(model: LeViT, images: Array, classes: npt.ArrayLike | None = 
     Simonyan, Vedaldi and Zisserman, "Deep Inside Convolutional Networks", 2014, section 3.
     """
     chosen = _chosen_classes(model, images, classes)
-    _, gradient = _logits_and_gradient(model, images, chosen)
-    return InputGradient(gradient, chosen)
+    return InputGradient(_gradient(model, images, chosen), chosen)
 
 
 def integrated_gradients(
@@ -152,11 +151,9 @@ def integrated_gradients(
         for first in range(0, steps, PICTURES_AT_ONCE):
             at = slice(first, first + PICTURES_AT_ONCE)
             points = start[b] + nodes[at, None, None, None].astype(images.dtype) * way[b]
-            _, gradient = _logits_and_gradient(model, points, np.repeat(chosen[b], len(points)))
-            mean += np.tensordot(weights[at], gradient, axes=1)
+            mean += np.tensordot(weights[at], _gradient(model, points, np.repeat(chosen[b], len(points))), axes=1)
         attributions[b] = way[b] * mean
-    with model.inference():
-        ends = [model(x)[np.arange(len(chosen)), chosen].astype(np.float64) for x in (images, np.array(start))]
+    ends = [_logits(model, x)[np.arange(len(chosen)), chosen].astype(np.float64) for x in (images, start)]
     return IntegratedGradients(attributions, chosen, *ends)
 
 
@@ -238,18 +235,19 @@ def _bar(figure: AnyFigure, ax: Any, drawn: Any, label: str, extend: str) -> Non
 
 def _chosen_classes(model: LeViT, images: Array, classes: npt.ArrayLike | None) -> IntArray:
     if classes is None:
-        with model.inference():
-            return model(images).argmax(axis=1)
+        return _logits(model, images).argmax(axis=1)
     chosen = np.broadcast_to(np.asarray(classes), len(images))
     if not np.issubdtype(chosen.dtype, np.integer) or chosen.min() < 0 or chosen.max() >= model.num_classes:
         raise ValueError(f"classes must be integers from 0 to {model.num_classes - 1}, got {classes}")
     return chosen.copy()
 
 
-def _logits_and_gradient(model: LeViT, images: Array, classes: IntArray) -> tuple[Array, Array]:
-    """Logits (B, classes), and the gradient of each picture's chosen one with respect to its pixels (B, 3, H, W)."""
-    with differentiable(model):
-        logits = model(images)
-        dlogits = np.zeros_like(logits)
-        dlogits[np.arange(len(classes)), classes] = 1
-        return logits, model.backward(dlogits)
+def _gradient(model: LeViT, images: Array, classes: IntArray) -> Array:
+    """The gradient of each picture's chosen logit with respect to its pixels, (B, 3, H, W)."""
+    with model.aside(training=False):
+        return run_with_gradients(model, images, "images", of=classes)[1]["images"]
+
+
+def _logits(model: LeViT, images: Array) -> Array:
+    with model.aside(training=False):
+        return model(images)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from levit_ref.inspection.figures import HEAT, label_layers, root_figure, single_axes
-from levit_ref.inspection.recording import run_with_activations
+from levit_ref.inspection.run import run_with_activations
 from levit_ref.nn import LeViT
 from levit_ref.ops._checks import Array
 
@@ -120,9 +120,10 @@ def layer_similarity(
 def _grams(model: LeViT, images: Array, names: Sequence[str], batch_size: int, debiased: bool) -> dict[str, Array]:
     features: dict[str, list[Array]] = {}
     for start in range(0, len(images), batch_size):
-        _, acts = run_with_activations(model, images[start : start + batch_size], names)
-        for name in acts:
-            features.setdefault(name, []).append(acts[name])
+        with model.aside(training=False):
+            _, acts = run_with_activations(model, images[start : start + batch_size], names)
+        for name, value in acts.items():
+            features.setdefault(name, []).append(value)
     return {name: _gram(np.concatenate(features.pop(name)), debiased) for name in list(features)}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from levit_ref.inspection.figures import BLUE, ORANGE, label_layers, new_figure, root_figure
-from levit_ref.inspection.recording import run_with_activations
+from levit_ref.inspection.run import run_with_activations
 from levit_ref.nn import LeViT
 from levit_ref.ops._checks import Array
 
@@ -58,7 +58,8 @@ class ActivationStatistics:
         fine = np.isfinite(value)
         entries = value[fine].astype(np.float64)
         if not entries.size:
-            return cls(name, value.shape, *[float("nan")] * 5, finite=0.0)
+            nan = float("nan")
+            return cls(name, value.shape, nan, nan, nan, nan, zeros=nan, finite=0.0)
         mean, std, low, high = (float(f(entries)) for f in (np.mean, np.std, np.min, np.max))
         return cls(name, value.shape, mean, std, low, high, float(np.mean(entries == 0)), float(fine.mean()))
 
@@ -80,8 +81,9 @@ def activation_statistics(
     -------
     statistics : dict of str to ActivationStatistics
     """
-    _, acts = run_with_activations(model, images, names)
-    return {name: ActivationStatistics.of(name, acts[name]) for name in acts}
+    with model.aside(training=False):
+        _, acts = run_with_activations(model, images, names)
+    return {name: ActivationStatistics.of(name, value) for name, value in acts.items()}
 
 
 def draw_activation_statistics(

@@ -14,7 +14,7 @@ from tests.nn.networks import tiny
 
 
 @pytest.fixture
-def model() -> LeViT:
+def model64() -> LeViT:
     """Two stages of 4x4 and 2x2 tokens, 4 pixels to a token, float64, smooth activations."""
     model = tiny()
     model.eval()
@@ -22,7 +22,7 @@ def model() -> LeViT:
 
 
 @pytest.fixture
-def images(rng: np.random.Generator) -> Array:
+def images64(rng: np.random.Generator) -> Array:
     return rng.standard_normal((3, 3, 16, 16))
 
 
@@ -34,7 +34,7 @@ def picture(rng: np.random.Generator) -> Array:
 
 @pytest.fixture
 def rendered() -> Callable[[Figure], Array]:
-    """Draw a figure to pixels, (H, W, 4): a missing glyph or a layout that does not fit is a warning, hence an error."""
+    """Draw a figure to pixels, (H, W, 4). A missing glyph or a layout that does not fit warns, which fails a test."""
 
     def render(figure: Figure) -> Array:
         figure.canvas.draw()

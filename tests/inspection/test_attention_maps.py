@@ -19,26 +19,26 @@ from levit_ref.ops._checks import Array
     ],
 )
 def test_maps_are_rows_of_the_probabilities(
-    layer: str, query: tuple[int, int] | None, row: int, shape: tuple[int, int], model: LeViT, images: Array
+    layer: str, query: tuple[int, int] | None, row: int, shape: tuple[int, int], model64: LeViT, images64: Array
 ) -> None:
     values: dict[str, Array] = {}
-    model(images, FunctionTap(lambda name, value: values.__setitem__(name, value.copy())))
-    maps = attention_maps(model, images, layer, query)
+    model64(images64, FunctionTap(lambda name, value: values.__setitem__(name, value.copy())))
+    maps = attention_maps(model64, images64, layer, query)
     np.testing.assert_array_equal(maps.maps, values[f"{layer}.probs"][:, :, row].reshape(3, -1, *shape))
     np.testing.assert_allclose(maps.maps.sum(axis=(2, 3)), 1)
 
 
-def test_a_token_that_is_not_there_is_refused(model: LeViT, images: Array) -> None:
+def test_a_token_that_is_not_there_is_refused(model64: LeViT, images64: Array) -> None:
     with pytest.raises(ValueError, match=r"no token \(2, 0\) on a map of 2x2"):
-        attention_maps(model, images, "stages.1.downsample.attn_downsample", (2, 0))
+        attention_maps(model64, images64, "stages.1.downsample.attn_downsample", (2, 0))
 
 
-def test_drawing(model: LeViT, images: Array, picture: Array, rendered) -> None:
-    maps = attention_maps(model, images, "stages.1.downsample.attn_downsample", (1, 1))
+def test_drawing(model64: LeViT, images64: Array, picture: Array, rendered) -> None:
+    maps = attention_maps(model64, images64, "stages.1.downsample.attn_downsample", (1, 1))
     figure = draw_attention_maps(picture, maps, heads=[1], image=2)
     rendered(figure)
     first, panel, _ = figure.axes
-    under, over = panel.images
+    _, over = panel.images
     np.testing.assert_allclose(over.get_array() * maps.maps[2, 1].max(), maps.maps[2, 1])
     assert tuple(over.get_extent()) == (-2, 14, 14, -2)  # 4x4 tokens of 4 pixels, the first around pixel 0
     for ax in (first, panel):
@@ -47,20 +47,20 @@ def test_drawing(model: LeViT, images: Array, picture: Array, rendered) -> None:
     assert "attn_downsample" in figure.get_suptitle()
 
 
-def test_drawing_into_a_part_of_a_figure(model: LeViT, images: Array, picture: Array, rendered) -> None:
+def test_drawing_into_a_part_of_a_figure(model64: LeViT, images64: Array, picture: Array, rendered) -> None:
     from levit_ref.inspection.figures import new_figure
 
     whole = new_figure(4)
     part = whole.subfigures(1, 2)[1]
-    maps = attention_maps(model, images, "stages.0.blocks.0.attn")
+    maps = attention_maps(model64, images64, "stages.0.blocks.0.attn")
     assert draw_attention_maps(picture / 255, maps, figure=part) is whole
     assert len(part.axes) == 4  # picture, two heads, scale of colours
     rendered(whole)
 
 
-def test_normalised_pixels_are_no_picture(model: LeViT, images: Array) -> None:
-    maps = attention_maps(model, images, "stages.0.blocks.0.attn")
+def test_normalised_pixels_are_no_picture(model64: LeViT, images64: Array) -> None:
+    maps = attention_maps(model64, images64, "stages.0.blocks.0.attn")
     with pytest.raises(ValueError, match="before the normalisation"):
-        draw_attention_maps(images[0], maps)
+        draw_attention_maps(images64[0], maps)
     with pytest.raises(ValueError, match=r"shape \(3, H, W\), got \(3, 3, 16, 16\)"):
-        draw_attention_maps(images, maps)
+        draw_attention_maps(images64, maps)

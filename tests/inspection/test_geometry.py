@@ -34,8 +34,8 @@ def test_grids_have_as_many_tokens_as_the_maps() -> None:
         stage_grid(model, 2)
 
 
-def test_layers_in_the_order_of_execution(model: LeViT) -> None:
-    layers = attention_layers(model)
+def test_layers_in_the_order_of_execution(model64: LeViT) -> None:
+    layers = attention_layers(model64)
     assert list(layers) == [
         "stages.0.blocks.0.attn",
         "stages.1.downsample.attn_downsample",
@@ -50,10 +50,12 @@ def test_layers_in_the_order_of_execution(model: LeViT) -> None:
         assert layer.module.attention_bias_index.shape == (layer.queries.tokens, layer.keys.tokens)
 
 
-def test_unknown_layers_and_tokens_are_refused(model: LeViT) -> None:
-    with pytest.raises(ValueError, match=r"no attention 'stages.0.block.0.attn'; there is stages.0.blocks.0.attn"):
-        attention_layer(model, "stages.0.block.0.attn")
-    grid = stage_grid(model, 0)
+def test_unknown_layers_and_tokens_are_refused(model64: LeViT) -> None:
+    with pytest.raises(
+        ValueError, match=r"no attention 'stages.0.block.0.attn'; the nearest are stages.0.blocks.0.attn"
+    ):
+        attention_layer(model64, "stages.0.block.0.attn")
+    grid = stage_grid(model64, 0)
     assert grid.index((1, 2)) == 6
     for token in ((4, 0), (0, 4), (-1, 0)):
         with pytest.raises(ValueError, match="on a map of 4x4"):

@@ -29,12 +29,12 @@ def test_every_query_sees_the_bias_that_the_model_adds() -> None:
                 np.testing.assert_array_equal(around.reshape(added.shape), added)
 
 
-def test_offsets_are_where_they_belong(model: LeViT) -> None:
-    table = model.stages[0].blocks[0].attn.attention_biases
+def test_offsets_are_where_they_belong(model64: LeViT) -> None:
+    table = model64.stages[0].blocks[0].attn.attention_biases
     assert table is not None
     table.data[...] = 0
     table.data[1, 4 * 3 + 1] = 7  # head 1: three rows and one column away, on a map of 4x4
-    bias = position_bias_around_query(model, "stages.0.blocks.0.attn").bias
+    bias = position_bias_around_query(model64, "stages.0.blocks.0.attn").bias
     assert np.argwhere(bias).tolist() == [[1, 0, 2], [1, 0, 4], [1, 6, 2], [1, 6, 4]]
 
 
@@ -43,8 +43,8 @@ def test_no_bias_is_said() -> None:
         position_biases(tiny(position="embedding"))
 
 
-def test_drawing(model: LeViT, rendered) -> None:
-    biases = list(position_biases(model).values())
+def test_drawing(model64: LeViT, rendered) -> None:
+    biases = list(position_biases(model64).values())
     figure = draw_position_bias(biases)
     rendered(figure)
     shown = [ax.images[0] for ax in figure.axes if ax.images and "head" in ax.get_title()]

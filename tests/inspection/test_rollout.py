@@ -18,8 +18,8 @@ def probabilities(model: LeViT, images: Array) -> dict[str, Array]:
     return seen
 
 
-def test_rows_are_shares(model: LeViT, images: Array) -> None:
-    rollout = attention_rollout(model, images)
+def test_rows_are_shares(model64: LeViT, images64: Array) -> None:
+    rollout = attention_rollout(model64, images64)
     assert [m.shape for m in rollout.mixtures.values()] == [(3, 16, 16), (3, 4, 16), (3, 4, 16), (3, 4, 16)]
     for mixture in rollout.mixtures.values():
         assert (mixture >= 0).all()
@@ -27,23 +27,23 @@ def test_rows_are_shares(model: LeViT, images: Array) -> None:
     np.testing.assert_allclose(rollout.pooled.sum(axis=(1, 2)), 1)
 
 
-def test_the_product_written_out(model: LeViT, images: Array) -> None:
-    probs = probabilities(model, images)
+def test_the_product_written_out(model64: LeViT, images64: Array) -> None:
+    probs = probabilities(model64, images64)
     P = {name: p.mean(axis=1) for name, p in probs.items()}
     R = 0.5 * np.eye(16) + 0.5 * P["stages.0.blocks.0.attn"]
     R = np.einsum("bij,bjk->bik", P["stages.1.downsample.attn_downsample"], R)  # no residual path, no identity
     for block in range(2):
         R = np.einsum("bij,bjk->bik", 0.5 * np.eye(4) + 0.5 * P[f"stages.1.blocks.{block}.attn"], R)
-    rollout = attention_rollout(model, images)
+    rollout = attention_rollout(model64, images64)
     np.testing.assert_allclose(rollout.mixtures["stages.1.blocks.1.attn"], R, rtol=1e-12)
     np.testing.assert_allclose(rollout.pooled, R.mean(axis=1).reshape(3, 4, 4), rtol=1e-12)
     np.testing.assert_allclose(rollout.token("stages.1.blocks.1.attn", (1, 0)), R[:, 2].reshape(3, 4, 4), rtol=1e-12)
 
 
-def test_with_nothing_but_the_skip_path_shrinking_attention_alone_mixes(model: LeViT, images: Array) -> None:
-    rollout = attention_rollout(model, images, skip=1)
+def test_with_nothing_but_the_skip_path_shrinking_attention_alone_mixes(model64: LeViT, images64: Array) -> None:
+    rollout = attention_rollout(model64, images64, skip=1)
     np.testing.assert_array_equal(rollout.mixtures["stages.0.blocks.0.attn"], np.broadcast_to(np.eye(16), (3, 16, 16)))
-    shrunk = probabilities(model, images)["stages.1.downsample.attn_downsample"].mean(axis=1)
+    shrunk = probabilities(model64, images64)["stages.1.downsample.attn_downsample"].mean(axis=1)
     np.testing.assert_allclose(rollout.mixtures["stages.1.blocks.1.attn"], shrunk)
 
 
@@ -55,13 +55,13 @@ def test_one_stage_and_odd_maps() -> None:
         assert rollout.pooled.sum() == pytest.approx(1)
 
 
-def test_a_share_outside_of_0_to_1_is_refused(model: LeViT, images: Array) -> None:
+def test_a_share_outside_of_0_to_1_is_refused(model64: LeViT, images64: Array) -> None:
     with pytest.raises(ValueError, match=r"between 0 and 1, got 1\.5"):
-        attention_rollout(model, images, skip=1.5)
+        attention_rollout(model64, images64, skip=1.5)
 
 
-def test_drawing(model: LeViT, images: Array, picture: Array, rendered) -> None:
-    rollout = attention_rollout(model, images)
+def test_drawing(model64: LeViT, images64: Array, picture: Array, rendered) -> None:
+    rollout = attention_rollout(model64, images64)
     figure = draw_rollout(picture, rollout, image=1)
     rendered(figure)
     panels = [ax for ax in figure.axes if len(ax.images) == 2]
