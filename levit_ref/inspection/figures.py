@@ -66,7 +66,8 @@ def grid_of_axes(
     and ``extra`` inches for each row.
     """
     if figure is None:
-        figure = new_figure(0.4 + rows * (0.3 + extra + tall * min(2.6, (WIDTH - 0.9) / columns)))
+        height = 0.4 + rows * (0.3 + extra + tall * min(2.6, (WIDTH - 0.9) / columns))
+        figure = new_figure(max(2.1, height))  # the text beside a bar has to fit
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat:
         ax.set_xticks([])
@@ -133,7 +134,7 @@ def mark_point(ax: Axes, grid: TokenGrid, token: tuple[int, int]) -> None:
 def right_bar(figure: AnyFigure, axes: Any, drawn: Any, label: str) -> None:
     """One scale of colours for all axes, at their right."""
     bar = figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.01)
-    bar.set_label(label, fontsize=9)
+    bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=8)
 
 

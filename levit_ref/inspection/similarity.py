@@ -172,7 +172,7 @@ def draw_layer_similarity(similarity: LayerSimilarity, *, ax: Axes | None = None
     ax = single_axes(ax, min(side, 7.0), min(side + 1.4, 8.0))
     drawn = ax.imshow(similarity.cka, cmap=HEAT, vmin=0, vmax=1)
     bar = root_figure(ax).colorbar(drawn, ax=ax, shrink=0.85)
-    bar.set_label("linear CKA (1: same up to rotation and scale)", fontsize=9)
+    bar.set_label("linear CKA\n(1: same up to rotation, scale)", fontsize=8)
     short = [
         [name.removeprefix("stages.").removesuffix(".resid_post") for name in side]
         for side in (similarity.rows, similarity.columns)

@@ -32,7 +32,7 @@ def test_colours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("levit_128s", 16), ("levit_384", 48), ("levit_128s_a2_no_conv_stem", 128)]
+    ("name", "count"), [("levit_128s", 16), ("levit_192", 24), ("levit_128s_a2_no_conv_stem", 128)]
 )
 def test_drawing(name: str, count: int, rendered) -> None:
     filters = first_filters(create_model(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from levit_ref.inspection.attention_maps import attention_maps, draw_attention_maps
+from levit_ref.inspection.maps import attention_maps, draw_attention_maps
 from levit_ref.nn import FunctionTap, LeViT
 from levit_ref.ops._checks import Array
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from levit_ref.inspection.attention_distance import attention_distance, draw_attention_distance, token_distances
+from levit_ref.inspection.distance import attention_distance, draw_attention_distance, token_distances
 from levit_ref.inspection.geometry import attention_layers
 from levit_ref.nn import LeViT, Parameter
 from levit_ref.ops._checks import Array
