@@ -14,6 +14,13 @@
 // At least eight accumulators are needed to hide the latency of the multiply-adds (4 cycles, two a cycle); beyond that
 // a larger tile saves loads.
 //
+// While a tile is computed, the memory of what comes next is on its way: one cache line of it is asked for at every k, and
+// the lines that the tile will be stored to are asked for at the start. A prefetch beyond an array does no harm.
+//
+// Tiles must overlap: the processor should begin the next one while the stores of this one still wait for their sums. A
+// struct that is passed by value and copied on the way in pieces of other sizes than it was written in stops that: its
+// load has to wait until all stores before it are done. So structs go by reference here.
+//
 // The depth may be cut into segments. That makes a convolution the same product: one row of the kernel under one pixel
 // is contiguous in memory, the next kernel row is one image row further on.
 #pragma once
@@ -56,8 +63,15 @@ struct Epilogue {
 };
 
 template <int ROWS, int VECS, Layout LAYOUT, bool PARTIAL>
-__attribute__((noinline)) void micro_kernel(Depth depth, Factor a, Factor b, float* c, ptrdiff_t c_stride, int columns,
-                                            const Epilogue& epilogue) {
+__attribute__((noinline)) void micro_kernel(Depth depth, const Factor& a_factor, const Factor& b_factor, float* c,
+                                            ptrdiff_t c_stride, int columns, const Epilogue& epilogue,
+                                            const float* upcoming) {
+    for (int i = 0; i < ROWS; ++i)
+        for (int v = 0; v < VECS; ++v) prefetch_to_write(c + i * c_stride + v * LANES);
+
+    const Factor a = a_factor, b = b_factor;  // in registers: the compiler cannot know that C is somewhere else
+    // Rows of A are addressed from every fifth one: 14 addresses are more than there are registers for them.
+    constexpr int GROUP = 5, GROUPS = (ROWS + GROUP - 1) / GROUP;
     const int last = columns - (VECS - 1) * LANES;  // lanes of the last vector, 1 .. LANES
     vf sum[ROWS][VECS];  // in registers, once every loop over it is unrolled
 #pragma GCC unroll 16
@@ -65,7 +79,8 @@ __attribute__((noinline)) void micro_kernel(Depth depth, Factor a, Factor b, flo
         for (int v = 0; v < VECS; ++v) sum[i][v] = zero();
 
     for (ptrdiff_t s = 0; s < depth.segments; ++s) {
-        const float* ap = a.data + s * a.segment;
+        const float* ap[GROUPS];
+        for (int g = 0; g < GROUPS; ++g) ap[g] = a.data + s * a.segment + g * GROUP * a.stride;
         const float* bp = b.data + s * b.segment;
         for (ptrdiff_t k = 0; k < depth.length; ++k) {
             vf row[VECS];
@@ -73,25 +88,43 @@ __attribute__((noinline)) void micro_kernel(Depth depth, Factor a, Factor b, flo
                 row[v] = PARTIAL && v == VECS - 1 ? load_first(bp + v * LANES, last) : load(bp + v * LANES);
 #pragma GCC unroll 16
             for (int i = 0; i < ROWS; ++i) {
-                const vf value = broadcast(LAYOUT == Layout::rows ? ap[i * a.stride] : ap[i]);
+                const vf value = broadcast(LAYOUT == Layout::rows ? ap[i / GROUP][i % GROUP * a.stride] : ap[0][i]);
                 for (int v = 0; v < VECS; ++v) sum[i][v] = fma(value, row[v], sum[i][v]);
             }
-            ap += LAYOUT == Layout::rows ? 1 : a.stride;
+            LAYOUT == Layout::rows ? prefetch_to_l1(upcoming) : prefetch_to_l2(upcoming);
+            upcoming += CACHE_LINE;
+            for (int g = 0; g < GROUPS; ++g) ap[g] += LAYOUT == Layout::rows ? 1 : a.stride;
             bp += b.stride;
         }
     }
 
+    // Each step over the whole tile: one branch for all of it, and none between the stores.
+    float* to = c;
+    if (epilogue.accumulate)
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i)
-        for (int v = 0; v < VECS; ++v) {
-            float* to = c + i * c_stride + v * LANES;
-            const int lanes = v == VECS - 1 ? last : LANES;
-            vf y = sum[i][v];
-            if (epilogue.accumulate) y = y + load(to, lanes);
-            if (epilogue.scale != 1) y = y * epilogue.scale;
-            if (epilogue.bias) y = y + load(epilogue.bias + v * LANES, lanes);
-            store(to, y, lanes);
-        }
+        for (int i = 0; i < ROWS; ++i, to += c_stride)
+            for (int v = 0; v < VECS; ++v) sum[i][v] = sum[i][v] + load(to + v * LANES, v == VECS - 1 ? last : LANES);
+    if (epilogue.scale != 1)
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i)
+            for (int v = 0; v < VECS; ++v) sum[i][v] = sum[i][v] * epilogue.scale;
+    if (epilogue.bias) {
+        vf bias[VECS];
+        for (int v = 0; v < VECS; ++v) bias[v] = load(epilogue.bias + v * LANES, v == VECS - 1 ? last : LANES);
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i)
+            for (int v = 0; v < VECS; ++v) sum[i][v] = sum[i][v] + bias[v];
+    }
+    to = c;
+    if (last == LANES) {
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i, to += c_stride)
+            for (int v = 0; v < VECS; ++v) store(to + v * LANES, sum[i][v]);
+    } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i, to += c_stride)
+            for (int v = 0; v < VECS; ++v) store(to + v * LANES, sum[i][v], v == VECS - 1 ? last : LANES);
+    }
     if (epilogue.activation != Activation::identity)  // the tile is in the nearest cache still
         for (int i = 0; i < ROWS; ++i)
             for_each_vector(columns, [&](ptrdiff_t j, int lanes) {

@@ -52,21 +52,25 @@ inline void linear_backward_x(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float
     multiply_rows(M, K, N, dy, packed, dx, {});
 }
 
-constexpr ptrdiff_t TOKEN_CHUNK = 256;  // of the depth of dW: 256 tokens of x and dy are some hundred KB
+// dW is made in pieces that the second-level cache holds: 256 tokens of x and of at most 256 channels of dy, some hundred KB,
+// while the next 256 tokens are on their way.
+constexpr ptrdiff_t TOKEN_CHUNK = 256, CHANNEL_BLOCK = 256;
 
 inline void linear_backward_weight(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float* dy, const float* x,
                                    float* dweight) {
     // Every task owns a block of dW and walks through all tokens: nothing to add up between threads.
     const ptrdiff_t wanted = num_threads() == 1 ? 1 : TASKS_PER_THREAD * num_threads();
-    const ptrdiff_t blocks = smaller(ceil_div(N, MAX_ROWS), wanted);
+    const ptrdiff_t blocks = smaller(ceil_div(N, MAX_ROWS), larger(wanted, ceil_div(N, CHANNEL_BLOCK)));
     auto task = [&](ptrdiff_t t) {
         const ptrdiff_t i0 = N * t / blocks, i1 = N * (t + 1) / blocks;
         for (ptrdiff_t m = 0; m < M; m += TOKEN_CHUNK) {
             Epilogue epilogue;
             epilogue.accumulate = m > 0;
+            const float* next = x + (m + TOKEN_CHUNK) * K;
+            Upcoming upcoming{next, next + TOKEN_CHUNK * K, dy + (m + TOKEN_CHUNK) * N};
             multiply<Layout::columns, Panels::in_place>(i1 - i0, K, {smaller(TOKEN_CHUNK, M - m)},
                                                         {dy + m * N + i0, N, 0}, {x + m * K, K, 0}, dweight + i0 * K, K,
-                                                        epilogue);
+                                                        epilogue, 0, K, &upcoming);
         }
     };
     parallel_for(blocks, task);

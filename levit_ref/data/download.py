@@ -11,7 +11,6 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import pooch
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
@@ -28,7 +27,11 @@ class DownloadError(FileNotFoundError):
 def cache_dir() -> Path:
     """Return the folder of downloaded files: ``$LEVIT_REF_CACHE``, or the user's cache folder."""
     override = os.environ.get("LEVIT_REF_CACHE")
-    return Path(override).expanduser() if override else Path(pooch.os_cache("levit_ref"))
+    if override:
+        return Path(override).expanduser()
+    import pooch  # here and below: it takes a while, and looks for a notebook's widgets
+
+    return Path(pooch.os_cache("levit_ref"))
 
 
 def fetch(url: str, md5: str, folder: Path | None = None, *, download: bool = True, progress: bool = True) -> Path:
@@ -65,6 +68,8 @@ def fetch(url: str, md5: str, folder: Path | None = None, *, download: bool = Tr
     by_hand = f"to install it by hand, put the file from {url} into the folder {folder}"
     if not download:
         raise DownloadError(f"{target.name} is not in the cache and downloading is off; {by_hand}")
+    import pooch
+
     part = target.with_name(target.name + ".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import numpy as np
 from levit_ref import ops
 from levit_ref.inspection.activations import Activations
 from levit_ref.inspection.edits import Edit, Edits, edited
-from levit_ref.inspection.names import matches, nearest, select
+from levit_ref.inspection.names import matches, nearest
 from levit_ref.nn import ConvNorm, LeViT, LinearNorm, NormLinear, Residual, SelectiveTap
 from levit_ref.nn.attention import BiasedAttention
 from levit_ref.nn.specs import catalogue
@@ -63,24 +63,19 @@ class Plan:
     ) -> None:
         self.model, self.stop_after = model, stop_after
         self.specs = catalogue(model)
-        order = list(self.specs)
-        reached = order
+        self._reached = list(self.specs)
         if stop_after is not None:
             if stop_after not in self.specs:
-                raise ValueError(f"stop_after: there is no value {stop_after!r}; {nearest(stop_after, order)}")
-            reached = order[: order.index(stop_after) + 1]
-        names = [names] if isinstance(names, str) else list(names)
-        for name in names:
-            if name in self.specs and name not in reached:
-                raise ValueError(f"names: {name} comes after {stop_after}, where the pass is to stop")
-        self._names = select(names, reached)
-        self.recorded = frozenset(self._names)
+                raise ValueError(f"stop_after: there is no value {stop_after!r}; {nearest(stop_after, self.specs)}")
+            del self._reached[self._reached.index(stop_after) + 1 :]
+        names = [names] if isinstance(names, str) else names
+        self.recorded = frozenset(name for pattern in names for name in self._find("names", pattern))
         self.edits: dict[str, list[Edit]] = {}
         for mapping in _mappings(edits):
             for pattern, edit in mapping.items():
-                for name in matches(pattern, reached, what="edits"):
+                for name in self._find("edits", pattern):
                     self.edits.setdefault(name, []).append(edit)
-        unrecorded = [name for wanted in also for name in matches(wanted, reached, what="of")]
+        unrecorded = [name for pattern in also for name in self._find("of", pattern)]
         self.watched = self.recorded.union(self.edits, unrecorded, [] if stop_after is None else [stop_after])
         self._values: dict[str, Array] = {}
 
@@ -97,9 +92,17 @@ class Plan:
     def result(self, values: Mapping[str, Array] | None = None) -> Activations:
         """What was recorded, or ``values`` under the recorded names, in the order of the forward pass."""
         values = self._values if values is None else values
-        found = {name: values[name] for name in self._names}
+        found = {name: values[name] for name in self.specs if name in self.recorded}
         specs = {name: self.specs[name].for_batch(len(value)) for name, value in found.items()}
         return Activations(found, specs, unfused(self.model, self.watched))
+
+    def _find(self, what: str, pattern: str) -> list[str]:
+        """The names that ``pattern`` stands for, up to where the pass is to stop; ``what`` starts the error message."""
+        found = set(matches(pattern, list(self.specs), what=what))
+        reached = [name for name in self._reached if name in found]
+        if not reached:
+            raise ValueError(f"{what}: {pattern} comes after {self.stop_after}, where the pass is to stop")
+        return reached
 
     def _see(self, name: str, value: Array) -> Array:
         value = self.edit(name, value)

@@ -1,24 +1,45 @@
-"""A small model with random weights in evaluation mode, pictures for it, and a check that figures are drawn whole."""
+"""Small networks and pictures, the backends that run here, and a check that figures are drawn whole."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+import levit_ref
 from levit_ref.nn import LeViT
 from levit_ref.ops._checks import Array
 from tests.nn.networks import tiny
 
 
+@pytest.fixture(params=levit_ref.available_backends())
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every backend that runs here, in turn."""
+    with levit_ref.backend(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def model() -> LeViT:
+    """A small float32 network with random weights, in eval mode: two stages, of 4x4 and 2x2 tokens."""
+    model = tiny(dtype=np.float32)
+    model.eval()
+    return model
+
+
 @pytest.fixture
 def model64() -> LeViT:
-    """Two stages of 4x4 and 2x2 tokens, 4 pixels to a token, float64, smooth activations."""
+    """The same in float64."""
     model = tiny()
     model.eval()
     return model
+
+
+@pytest.fixture
+def images(images64: Array) -> Array:
+    return images64.astype(np.float32)
 
 
 @pytest.fixture
@@ -27,9 +48,9 @@ def images64(rng: np.random.Generator) -> Array:
 
 
 @pytest.fixture
-def picture(rng: np.random.Generator) -> Array:
+def picture() -> Array:
     """What one of the images might look like before normalisation."""
-    return rng.integers(0, 256, (3, 16, 16)).astype(np.uint8)
+    return np.random.default_rng(7).integers(0, 256, (3, 16, 16)).astype(np.uint8)
 
 
 @pytest.fixture
