@@ -1,4 +1,4 @@
-// How a matrix product gets fast: C (M, N) = A (M, K) B (K, N), all row-major, eight times, each with one idea more than the
+// How a matrix product gets fast: C (M, N) = A (M, K) B (K, N), all row-major, nine times, each with one idea more than the
 // one before. benchmarks/gemm_steps.py compiles this file, checks every step against NumPy, and times it.
 //
 // It is compiled twice: with the compiler's automatic vectorisation switched off, so that every step shows its own idea
@@ -34,9 +34,10 @@ void rows_first(Size M, Size N, Size K, const float* A, const float* B, float* C
     }
 }
 
-// 3. Cache blocking: a block of B that the first-level cache holds (64 x 64 floats, 16 KB) meets all rows of A before the
-// next block is looked at. Before, each row of A walked through all of B.
-void blocked(Size M, Size N, Size K, const float* A, const float* B, float* C) {
+// 3. Cache blocking, as textbooks have it next: a block of B that the first-level cache holds (64 x 64 floats, 16 KB)
+// meets all rows of A before the next block is looked at. The loops got shorter and C is passed over more often; what was
+// to be gained, B from a nearer cache, is not missed as long as the arithmetic is this slow. It comes back as step 8.
+void blocked_too_early(Size M, Size N, Size K, const float* A, const float* B, float* C) {
     constexpr Size BLOCK = 64;
     for (Size i = 0; i < M * N; ++i) C[i] = 0;
     for (Size k0 = 0; k0 < K; k0 += BLOCK)
@@ -50,104 +51,92 @@ void blocked(Size M, Size N, Size K, const float* A, const float* B, float* C) {
         }
 }
 
-// 4. Registers: a tile of C, ROWS x COLUMNS, is summed up in local variables over the whole depth and stored once. Each
-// value of A is used for COLUMNS products and each of B for ROWS, instead of one load or two for each product.
-template <Size ROWS, Size COLUMNS>
-inline void scalar_tile(Size K, const float* a, Size a_stride, const float* b, Size b_stride, float* c, Size c_stride) {
-    float sum[ROWS][COLUMNS] = {};
-    for (Size k = 0; k < K; ++k)
-#pragma GCC unroll 16
-        for (Size i = 0; i < ROWS; ++i)
-#pragma GCC unroll 16
-            for (Size j = 0; j < COLUMNS; ++j) sum[i][j] += a[i * a_stride + k] * b[k * b_stride + j];
-    for (Size i = 0; i < ROWS; ++i)
-        for (Size j = 0; j < COLUMNS; ++j) c[i * c_stride + j] = sum[i][j];
-}
-
-// Calls tile(i, j) for all tiles of C, one strip of columns after the other: a strip of B is used for all rows.
-template <Size ROWS, Size COLUMNS, class Tile>
-inline void for_each_tile(Size M, Size N, Tile tile) {
-    for (Size j = 0; j < N; j += COLUMNS)
-        for (Size i = 0; i < M; i += ROWS) tile(i, j);
-}
-
+// 4. Registers: a tile of C, 4 x 4, is summed up in local variables over the whole depth and stored once. A round of k
+// loads 8 values for 16 products, where step 2 had two loads and a store for each.
 void registers(Size M, Size N, Size K, const float* A, const float* B, float* C) {
-    for_each_tile<4, 4>(M, N, [&](Size i, Size j) { scalar_tile<4, 4>(K, A + i * K, K, B + j, N, C + i * N + j, N); });
-}
-
-// 5. Packing: a strip of B is copied to where its rows follow each other without a gap. A walk down the strip then reads
-// one contiguous run of memory; before, each of its rows lay in another cache line, and often on another page.
-template <Size COLUMNS>
-inline void pack(Size K, Size N, const float* B, float* packed) {
+    constexpr Size ROWS = 4, COLUMNS = 4;
     for (Size j = 0; j < N; j += COLUMNS)
-        for (Size k = 0; k < K; ++k)
-            for (Size c = 0; c < COLUMNS; ++c) *packed++ = B[k * N + j + c];
+        for (Size i = 0; i < M; i += ROWS) {
+            float sum[ROWS][COLUMNS] = {};
+            for (Size k = 0; k < K; ++k)
+#pragma GCC unroll 16
+                for (Size r = 0; r < ROWS; ++r)
+#pragma GCC unroll 16
+                    for (Size c = 0; c < COLUMNS; ++c) sum[r][c] += A[(i + r) * K + k] * B[k * N + j + c];
+            for (Size r = 0; r < ROWS; ++r)
+                for (Size c = 0; c < COLUMNS; ++c) C[(i + r) * N + j + c] = sum[r][c];
+        }
 }
 
-float* work(Size floats) {
+// One tile of C whose entries are vectors: VECS vectors of B for each k, b_stride floats apart from k to k + 1.
+template <Size ROWS, Size VECS>
+inline void vector_tile(Size N, Size K, const float* a, const float* b, Size b_stride, float* c) {
+    vf sum[ROWS][VECS] = {};
+    for (Size k = 0; k < K; ++k, b += b_stride)
+#pragma GCC unroll 16
+        for (Size r = 0; r < ROWS; ++r)
+#pragma GCC unroll 16
+            for (Size v = 0; v < VECS; ++v) sum[r][v] = fma(broadcast(a[r * K + k]), load(b + v * LANES), sum[r][v]);
+    for (Size r = 0; r < ROWS; ++r)
+        for (Size v = 0; v < VECS; ++v) store(c + r * N + v * LANES, sum[r][v]);
+}
+
+// 5. Vectors: the same with 4 x 1 vectors. One instruction multiplies and adds LANES floats.
+void vectors(Size M, Size N, Size K, const float* A, const float* B, float* C) {
+    for (Size j = 0; j < N; j += LANES)
+        for (Size i = 0; i < M; i += 4) vector_tile<4, 1>(N, K, A + i * K, B + j, N, C + i * N + j);
+}
+
+// 6. A larger tile. A multiply-add takes four cycles, and two can be begun in each: with only four sums in flight the next
+// round often waits for the one before. And 8 x 2 vectors need 10 loads for 16 products, 4 x 1 needed 5 for 4.
+void larger_tile(Size M, Size N, Size K, const float* A, const float* B, float* C) {
+    for (Size j = 0; j < N; j += 2 * LANES)
+        for (Size i = 0; i < M; i += 8) vector_tile<8, 2>(N, K, A + i * K, B + j, N, C + i * N + j);
+}
+
+// B in panels of 2 vectors' width, each of them one contiguous run of memory. csrc/gemm/pack.h says more.
+const float* packed_panels(Size N, Size K, const float* B) {
     static float* memory = nullptr;
     static Size size = 0;
-    if (floats > size) {
+    if (packed_size(K, N) > size) {
         delete[] memory;
-        memory = new float[size = floats];
+        memory = new float[size = packed_size(K, N)];
     }
+    for (Size j = 0; j < N; j += PANEL) pack_panel_of_rows(K, N, j, B, N, memory + K * j);
     return memory;
 }
 
+// 7. Packing. So far each row of the strip of B that a tile walks down lay in a cache line, and often on a page, of its own.
 void packed(Size M, Size N, Size K, const float* A, const float* B, float* C) {
-    float* P = work(K * N);
-    pack<4>(K, N, B, P);
-    for_each_tile<4, 4>(M, N, [&](Size i, Size j) { scalar_tile<4, 4>(K, A + i * K, K, P + K * j, 4, C + i * N + j, N); });
+    const float* P = packed_panels(N, K, B);
+    for (Size j = 0; j < N; j += PANEL)
+        for (Size i = 0; i < M; i += 8) vector_tile<8, 2>(N, K, A + i * K, P + K * j, PANEL, C + i * N + j);
 }
 
-// 6. Vectors: the same tile, but each of its entries is a vector of LANES floats, and multiplication and addition are one
-// instruction, rounded once.
-template <Size ROWS, Size VECS>
-inline void vector_tile(Size K, const float* a, Size a_stride, const float* b, float* c, Size c_stride) {
-    vf sum[ROWS][VECS] = {};
-    for (Size k = 0; k < K; ++k, b += VECS * LANES)
-#pragma GCC unroll 16
-        for (Size i = 0; i < ROWS; ++i)
-#pragma GCC unroll 16
-            for (Size v = 0; v < VECS; ++v)
-                sum[i][v] = fma(broadcast(a[i * a_stride + k]), load(b + v * LANES), sum[i][v]);
-    for (Size i = 0; i < ROWS; ++i)
-        for (Size v = 0; v < VECS; ++v) store(c + i * c_stride + v * LANES, sum[i][v]);
+constexpr Size ROW_BLOCK = 8 * 14;  // rows of A: 112 KB at K = 256
+
+// 8. Cache blocking, where it pays: as many rows of A as the second-level cache holds meet all panels of B before the next
+// ones are looked at. Before, every panel made the whole of A come from further away again.
+void row_blocks(Size M, Size N, Size K, const float* A, const float* B, float* C) {
+    const float* P = packed_panels(N, K, B);
+    for (Size i0 = 0; i0 < M; i0 += ROW_BLOCK)
+        for (Size j = 0; j < N; j += PANEL)
+            for (Size i = i0; i < smaller(i0 + ROW_BLOCK, M); i += 8)
+                vector_tile<8, 2>(N, K, A + i * K, P + K * j, PANEL, C + i * N + j);
 }
 
-template <Size ROWS, Size VECS>
-inline void vector_product(Size M, Size N, Size K, const float* A, const float* B, float* C) {
-    constexpr Size COLUMNS = VECS * LANES;
-    float* P = work(K * N);
-    pack<COLUMNS>(K, N, B, P);
-    for_each_tile<ROWS, COLUMNS>(
-        M, N, [&](Size i, Size j) { vector_tile<ROWS, VECS>(K, A + i * K, K, P + K * j, C + i * N + j, N); });
-}
-
-void vectors(Size M, Size N, Size K, const float* A, const float* B, float* C) {
-    vector_product<2, 1>(M, N, K, A, B, C);
-}
-
-// 7. A tile that fills the registers. Two sums in flight, as above, leave the multipliers waiting: a result takes
-// four cycles, and as many times more sums have to be under way. The tile's size is also the number of
-// products for each load.
-void large_tile(Size M, Size N, Size K, const float* A, const float* B, float* C) {
-    vector_product<8, 2>(M, N, K, A, B, C);
-}
-
-// 8. The package's own: the tile as large as the registers allow, rows and columns of any number, what comes next fetched
-// ahead of time, in row blocks that the second-level cache holds. See csrc/gemm.
+// 9. The package's own loops and micro-kernels: the tile as large as the registers allow (14 x 2 with AVX-512), any number
+// of rows and columns, the next rows and the tile of C fetched ahead of time. See csrc/gemm.
 void micro_kernels(Size M, Size N, Size K, const float* A, const float* B, float* C) {
-    float* P = work(packed_size(K, N));
-    for (Size j = 0; j < N; j += PANEL) pack_panel_of_rows(K, N, j, B, N, P + K * j);
-    constexpr Size ROW_BLOCK = 8 * MAX_ROWS;
+    const float* P = packed_panels(N, K, B);
     for (Size i = 0; i < M; i += ROW_BLOCK)
         multiply<Layout::rows, Panels::packed>(smaller(ROW_BLOCK, M - i), N, {K}, {A + i * K, K, 0}, {P, 0, 0}, C + i * N,
                                                N, {});
 }
 
 using Product = void (*)(Size, Size, Size, const float*, const float*, float*);
-constexpr Product STEPS[] = {naive, rows_first, blocked, registers, packed, vectors, large_tile, micro_kernels};
+constexpr Product STEPS[] = {naive,       rows_first, blocked_too_early, registers,    vectors,
+                             larger_tile, packed,     row_blocks,        micro_kernels};
 
 }  // namespace
 
