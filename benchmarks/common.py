@@ -33,6 +33,10 @@ from levit_ref.cli.threads import use_threads
 Record: TypeAlias = dict[str, Any]
 """What a benchmark measured, as JSON holds it."""
 
+Clock: TypeAlias = Callable[[], float]
+CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
+"""What time is: passing, or spent by this process. The latter is for one thread on a machine that others use as well."""
+
 # Okabe and Ito's palette, which the common forms of colour blindness tell apart
 COLOURS = {"native": "#0072B2", "PyTorch": "#D55E00", "NumPy": "#999999", "torch.compile": "#E69F00", "peak": "#000000"}
 
@@ -81,13 +85,17 @@ def run(benchmark: Any, argv: Sequence[str] | None = None) -> Record:
     parser.add_argument("--turns", type=int, default=7, help="how often each contestant has its turn")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--plot", type=Path, help="draw them here (.svg or .png)")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: leave out when other processes run")
     args = parser.parse_args(argv)
     use_threads(args.threads)  # starts this process anew if NumPy's threads have to be others
     args.threads = args.threads or available_cores()
+    if args.clock == "cpu" and args.threads > 1:
+        parser.error("--clock cpu adds the time of all threads up: it needs --threads 1")
     if "native" in levit_ref.available_backends():
         levit_ref.set_num_threads(args.threads)
+    clock = CLOCKS[args.clock]
 
-    record = {"command": _command(parser.prog, argv), "machine": machine(args.threads), **module.measure(args)}
+    record = {"command": _command(parser.prog, argv), "machine": machine(args.threads, clock), **module.measure(args)}
     console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
     console.print(describe(record))
     for table in module.tables(record).values():
@@ -112,14 +120,15 @@ def _command(program: str, argv: Sequence[str] | None) -> str:
 # --- the machine -----------------------------------------------------------------------------------------------------
 
 
-def machine(threads: int) -> Record:
+def machine(threads: int, clock: Clock) -> Record:
     """What ran, and on what."""
     native = {b.name: b for b in levit_ref.backends()}["native"]
-    peak, how = measure_peak(threads)
+    peak, how = measure_peak(threads, clock=clock)
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": threads,
+        "clock": next(name for name, function in CLOCKS.items() if function is clock),
         "native": native.about if native.available else None,
         "numpy": np.__version__,
         "torch": _torch_version(),
@@ -146,6 +155,7 @@ def describe(record: Record) -> str:
     """One line about the machine."""
     m = record["machine"]
     threads = f"{m['threads']} thread{'s' if m['threads'] > 1 else ''}"
+    threads += "" if m["clock"] == "wall" else f" ({m['clock']} time)"
     parts = [m["processor"], threads, f"FMA peak {m['peak_gflops']:.0f} GFLOP/s", f"NumPy {m['numpy']}"]
     return ", ".join(parts + ([f"PyTorch {m['torch']}"] if m["torch"] else []))
 
@@ -169,17 +179,14 @@ class Race:
         return {name: {"median": statistics.median(s), "minimum": min(s)} for name, s in self.seconds.items()}
 
 
-def race(
-    contestants: Mapping[str, Callable[[], object]], *, threads: int, turns: int, seconds: float = 0.03
-) -> Race:
+def race(contestants: Mapping[str, Callable[[], object]], args: argparse.Namespace, seconds: float = 0.03) -> Race:
     """Time contestants in turns, so that a change of the machine's speed hits all alike.
 
     Parameters
     ----------
     contestants : mapping of name to function
-    threads : int
-        Of which the peak is measured, once in each turn.
-    turns : int
+    args : argparse.Namespace
+        ``turns``, ``clock``, and ``threads``, of which the peak is measured in each turn.
     seconds : float
         At least so long, and at least one call, is each turn of each. A sample is one call, or as many as take a
         millisecond.
@@ -189,36 +196,37 @@ def race(
     race : Race
     """
     samples: dict[str, list[float]] = {name: [] for name in contestants}
-    plan = {name: _plan(contestant, seconds) for name, contestant in contestants.items()}  # also warms up
+    clock, threads = CLOCKS[args.clock], args.threads
+    plan = {name: _plan(contestant, seconds, clock) for name, contestant in contestants.items()}  # also warms up
     peak = 0.0
-    for _ in range(turns):
-        peak = max(peak, measure_peak(threads, seconds=0.05)[0])
+    for _ in range(args.turns):
+        peak = max(peak, measure_peak(threads, 0.05, clock)[0])
         for name, contestant in contestants.items():
             if threads > 1:
                 time.sleep(0.02)  # the threads of the one before stop spinning
             calls, repetitions = plan[name]
             contestant()
             for _ in range(repetitions):
-                start = time.perf_counter()
+                start = clock()
                 for _ in range(calls):
                     contestant()
-                samples[name].append((time.perf_counter() - start) / calls)
+                samples[name].append((clock() - start) / calls)
     return Race(samples, peak)
 
 
-def _plan(contestant: Callable[[], object], seconds: float) -> tuple[int, int]:
+def _plan(contestant: Callable[[], object], seconds: float, clock: Clock) -> tuple[int, int]:
     """Calls in a sample, and samples in a turn."""
     contestant()
-    once = max(seconds_of(contestant), 1e-7)
+    once = max(seconds_of(contestant, clock), 1e-7)
     calls = max(1, round(1e-3 / once))
     return calls, max(1, round(seconds / (calls * once)))
 
 
-def seconds_of(function: Callable[[], object]) -> float:
+def seconds_of(function: Callable[[], object], clock: Clock) -> float:
     """Of one call."""
-    start = time.perf_counter()
+    start = clock()
     function()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 # --- plots -----------------------------------------------------------------------------------------------------------

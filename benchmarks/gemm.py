@@ -89,7 +89,7 @@ def measure(args: argparse.Namespace) -> Record:
                     error = np.abs(way() - expected).max() / np.abs(expected).max()
                     if not error < 1e-4:
                         raise SystemExit(f"{name}, {product} of {(M, N, K)}: wrong by {error:.1e}")
-                race = common.race(ways, threads=args.threads, turns=args.turns)
+                race = common.race(ways, args)
             gflop = 2e-9 * M * N * K
             row = {"M": M, "N": N, "K": K, "calls": calls, "product": product, "gflop": gflop}
             rows.append({**row, "peak_gflops": race.peak_gflops, "seconds": race.record()})

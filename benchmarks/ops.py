@@ -54,7 +54,7 @@ def measure(args: argparse.Namespace) -> Record:
         seconds: dict[str, Record] = {}
         peaks = []
         for i, direction in enumerate(DIRECTIONS):
-            race = common.race({name: way[i] for name, way in ways.items()}, threads=args.threads, turns=args.turns)
+            race = common.race({name: way[i] for name, way in ways.items()}, args)
             peaks.append(race.peak_gflops)
             for name, result in race.record().items():
                 seconds.setdefault(name, {})[direction] = result

@@ -6,7 +6,6 @@ Modules call operations as ``F.linear_forward(...)``, which looks the name up in
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -130,15 +129,17 @@ def _key(value: Any) -> Any:
 # --- how long ----------------------------------------------------------------------------------------------------------
 
 
-def time_operations(step: Callable[[], object], backend: str) -> dict[str, tuple[int, float]]:
+def time_operations(
+    step: Callable[[], object], backend: str, clock: Callable[[], float]
+) -> dict[str, tuple[int, float]]:
     """Calls and seconds of every function that ``step`` calls on ``backend``, by name."""
     spent: dict[str, tuple[int, float]] = {}
 
     def around(name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        start = time.perf_counter()
+        start = clock()
         result = function(*args, **kwargs)
         calls, seconds = spent.get(name, (0, 0.0))
-        spent[name] = calls + 1, seconds + time.perf_counter() - start
+        spent[name] = calls + 1, seconds + clock() - start
         return result
 
     with observed(backend, around):

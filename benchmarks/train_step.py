@@ -45,11 +45,11 @@ def measure(args: argparse.Namespace) -> Record:
     steps: dict[str, Step] = {OURS[backend]: OurStep(task, backend) for backend in backends}
     steps[EAGER], steps[CHANNELS_LAST] = TorchStep(task), TorchStep(task, channels_last=True)
     if not args.no_compile:
-        faster = common.race({name: steps[name] for name in (EAGER, CHANNELS_LAST)}, threads=args.threads, turns=3)
+        faster = common.race({name: steps[name] for name in (EAGER, CHANNELS_LAST)}, args)
         channels_last = faster.median(CHANNELS_LAST) < faster.median(EAGER)
         steps[COMPILE] = TorchStep(task, channels_last=channels_last, compiled=True)
         steps[COMPILE]()
-    race = common.race(steps, threads=args.threads, turns=args.turns, seconds=0.5)
+    race = common.race(steps, args, seconds=0.5)
     fastest = backends[-1]
     return {
         "task": task.name,
@@ -57,11 +57,11 @@ def measure(args: argparse.Namespace) -> Record:
         "gflop": task.gflop(),
         "peak_gflops": race.peak_gflops,
         "seconds": race.record(),
-        "breakdown": breakdown(task, fastest),
+        "breakdown": breakdown(task, fastest, common.CLOCKS[args.clock]),
     }
 
 
-def breakdown(task: Task, backend: str, steps: int = 5) -> Record:
+def breakdown(task: Task, backend: str, clock: common.Clock, steps: int = 5) -> Record:
     """Time of every operation in a step of ``backend``; the median over some steps."""
     step = OurStep(task, backend)
     step()
@@ -74,9 +74,9 @@ def breakdown(task: Task, backend: str, steps: int = 5) -> Record:
     samples: dict[str, list[float]] = {}
     calls: dict[str, int] = {}
     for _ in range(steps):
-        spent = time_operations(step.gradients, backend)
-        update = common.seconds_of(step.update)
-        whole = common.seconds_of(step)
+        spent = time_operations(step.gradients, backend, clock)
+        update = common.seconds_of(step.update, clock)
+        whole = common.seconds_of(step, clock)
         rest = whole - update - sum(seconds for _, seconds in spent.values())
         for name, (count, seconds) in {**spent, "AdamW": (1, update), "everything else": (0, rest)}.items():
             samples.setdefault(name, []).append(seconds)
