@@ -2,8 +2,14 @@
 // LEVIT_ISA set to its name.
 #include "kernels.h"
 
+#include "ops/batch_norm.h"
+#include "ops/conv.h"
+#include "ops/elementwise.h"
 #include "ops/linear.h"
+#include "ops/losses.h"
+#include "ops/pictures.h"
 #include "ops/reduce.h"
+#include "ops/training.h"
 
 namespace levit {
 
@@ -20,7 +26,28 @@ const Kernels& LEVIT_NAME(kernels_, LEVIT_ISA)() {
         .linear_forward = linear_forward,
         .linear_backward_x = linear_backward_x,
         .linear_backward_weight = linear_backward_weight,
+        .conv2d_forward = conv2d_forward,
+        .conv2d_backward_x = conv2d_backward_x,
+        .conv2d_backward_weight = conv2d_backward_weight,
         .sum_rows = sum_rows,
+        .sum_of_squares = sum_of_squares,
+        .scale = scale,
+        .clip_units = clip_units,
+        .adamw_step = adamw_step,
+        .move_average = move_average,
+        .augment = augment,
+        .batch_norm_statistics = batch_norm_statistics,
+        .batch_norm_apply = batch_norm_apply,
+        .batch_norm_backward = batch_norm_backward,
+        .activation_forward = activation_forward,
+        .activation_backward = activation_backward,
+        .exponential = exponential,
+        .residual_forward = residual_forward,
+        .residual_backward = residual_backward,
+        .softmax_forward = softmax_forward,
+        .softmax_backward = softmax_backward,
+        .cross_entropy_forward = cross_entropy_forward,
+        .cross_entropy_backward = cross_entropy_backward,
     };
     return table;
 }

@@ -21,7 +21,13 @@ py::list list_instruction_sets() {
 PYBIND11_MODULE(_native, m) {
     using namespace levit;
     m.doc() = "C++ kernels of levit_ref: see levit_ref.runtime.native.";
+    bind_batch_norm(m);
+    bind_conv(m);
+    bind_elementwise(m);
     bind_linear(m);
+    bind_losses(m);
+    bind_pictures(m);
+    bind_training(m);
     m.def("instruction_sets", list_instruction_sets, "Those compiled in, the best first, and whether this processor has them.");
     m.def("isa", [] { return std::string(kernels().isa); }, "The one in use.");
     m.def("set_isa", set_isa, py::arg("name"));

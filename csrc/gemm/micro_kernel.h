@@ -89,17 +89,33 @@ __attribute__((noinline)) void micro_kernel(Depth depth, Factor a, Factor b, flo
         }
     }
 
+    // Each step over the whole tile: one branch for all of it, and none between the stores.
+    if (epilogue.accumulate)
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i)
-        for (int v = 0; v < VECS; ++v) {
-            float* to = c + i * c_stride + v * LANES;
-            const int lanes = v == VECS - 1 ? last : LANES;
-            vf y = sum[i][v];
-            if (epilogue.accumulate) y = y + load(to, lanes);
-            if (epilogue.scale != 1) y = y * epilogue.scale;
-            if (epilogue.bias) y = y + load(epilogue.bias + v * LANES, lanes);
-            store(to, y, lanes);
-        }
+        for (int i = 0; i < ROWS; ++i)
+            for (int v = 0; v < VECS; ++v)
+                sum[i][v] = sum[i][v] + load(c + i * c_stride + v * LANES, v == VECS - 1 ? last : LANES);
+    if (epilogue.scale != 1)
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i)
+            for (int v = 0; v < VECS; ++v) sum[i][v] = sum[i][v] * epilogue.scale;
+    if (epilogue.bias) {
+        vf bias[VECS];
+        for (int v = 0; v < VECS; ++v) bias[v] = load(epilogue.bias + v * LANES, v == VECS - 1 ? last : LANES);
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i)
+            for (int v = 0; v < VECS; ++v) sum[i][v] = sum[i][v] + bias[v];
+    }
+    if (last == LANES) {
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i)
+            for (int v = 0; v < VECS; ++v) store(c + i * c_stride + v * LANES, sum[i][v]);
+    } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i)
+            for (int v = 0; v < VECS; ++v)
+                store(c + i * c_stride + v * LANES, sum[i][v], v == VECS - 1 ? last : LANES);
+    }
     if (epilogue.activation != Activation::identity)  // the tile is in the nearest cache still
         for (int i = 0; i < ROWS; ++i)
             for_each_vector(columns, [&](ptrdiff_t j, int lanes) {

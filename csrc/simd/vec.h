@@ -41,10 +41,20 @@ inline void store(float* p, vf x) { *reinterpret_cast<vf_unaligned*>(p) = x; }
 inline vf broadcast(float x) { return x - vf{}; }  // x - 0 is x, and the compiler knows it; -0 + 0 would be 0
 inline vf zero() { return vf{}; }
 
+#if defined(__AVX512F__)
+inline __mmask16 lanes_below(int n) { return static_cast<__mmask16>((1u << n) - 1); }
+#elif defined(__AVX2__)
+inline vi lanes_below(int n) { return vi{0, 1, 2, 3, 4, 5, 6, 7} < n; }  // all bits set where true
+#else
+inline vi lanes_below(int n) { return vi{0, 1, 2, 3} < n; }
+#endif
+
 // The first n lanes of memory, 0 < n <= LANES, and zeros; memory beyond is not touched.
 inline vf load_first(const float* p, int n) {
 #if defined(__AVX512F__)
-    return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+    return _mm512_maskz_loadu_ps(lanes_below(n), p);
+#elif defined(__AVX2__)
+    return _mm256_maskload_ps(p, reinterpret_cast<__m256i>(lanes_below(n)));
 #else
     vf x = zero();
     for (int i = 0; i < n; ++i) x[i] = p[i];
@@ -54,9 +64,20 @@ inline vf load_first(const float* p, int n) {
 
 inline void store_first(float* p, vf x, int n) {
 #if defined(__AVX512F__)
-    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), x);
+    _mm512_mask_storeu_ps(p, lanes_below(n), x);
+#elif defined(__AVX2__)
+    _mm256_maskstore_ps(p, reinterpret_cast<__m256i>(lanes_below(n)), x);
 #else
     for (int i = 0; i < n; ++i) p[i] = x[i];
+#endif
+}
+
+// The first n lanes of x, and `rest` in the others.
+inline vf keep_first(vf x, int n, float rest) {
+#if defined(__AVX512F__)
+    return _mm512_mask_mov_ps(_mm512_set1_ps(rest), lanes_below(n), x);
+#else
+    return lanes_below(n) ? x : broadcast(rest);
 #endif
 }
 
@@ -116,6 +137,9 @@ inline vf sqrt(vf x) {
     return vsqrtq_f32(x);
 #endif
 }
+
+// 1 where a comparison holds, else 0. (The lanes of its result have all bits set, or none.)
+inline vf one_where(vi holds) { return reinterpret_cast<vf>(reinterpret_cast<vi>(broadcast(1.0f)) & holds); }
 
 // Lanes added in pairs, halves first: the same order on every call.
 inline float sum(vf x) {

@@ -1,6 +1,20 @@
 """All operations of the native backend: those that have a kernel, and NumPy's for the rest."""
+# ruff: noqa: F401, F403
 
-from levit_ref.ops import *  # noqa: F403
+from levit_ref.ops import *
+from levit_ref.runtime.native.activations import (
+    gelu_backward,
+    gelu_forward,
+    hardswish_backward,
+    hardswish_forward,
+    relu_backward,
+    relu_forward,
+    silu_backward,
+    silu_forward,
+)
+from levit_ref.runtime.native.batchnorm import batch_norm_backward, batch_norm_forward
+from levit_ref.runtime.native.conv import conv2d_backward, conv2d_forward
 from levit_ref.runtime.native.linear import linear_backward, linear_forward
-
-__all__ = ["linear_backward", "linear_forward"]
+from levit_ref.runtime.native.losses import cross_entropy_backward, cross_entropy_forward
+from levit_ref.runtime.native.residual import residual_backward, residual_forward
+from levit_ref.runtime.native.softmax import softmax_backward, softmax_forward
