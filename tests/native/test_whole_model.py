@@ -52,9 +52,10 @@ def test_there_are_seven_ablations() -> None:
 # --- a network, and what it computes ----------------------------------------------------------------------------------
 
 
-def network(name: str, dtype: npt.DTypeLike, *, training: bool) -> LeViT:
-    """With norms and bias tables away from their initial zeros and ones, and running statistics that belong to it."""
-    model = levit_ref.create_model(name, num_classes=CLASSES, image_size=IMAGE_SIZE.get(name), seed=1, dtype=np.float64)
+@cache
+def weights(name: str) -> Arrays:
+    """Norms and bias tables away from their initial zeros and ones, and running statistics that fit."""
+    model = create(name, np.float64)
     rng = np.random.default_rng(3)
     for parameter_name, parameter in model.named_parameters():
         if parameter.data.ndim == 1 or parameter_name.endswith("attention_biases"):
@@ -62,16 +63,25 @@ def network(name: str, dtype: npt.DTypeLike, *, training: bool) -> LeViT:
             parameter.data = mean + rng.uniform(-0.4, 0.4, parameter.shape)
     with levit_ref.backend("numpy"), model.inference():
         model.train()
-        model(rng.standard_normal((BATCH, 3, *model.image_size)))
+        model(rng.standard_normal((32, 3, *model.image_size)))
     for buffer_name, buffer in model.named_buffers():  # a tenth of the way to the batch's, from 0 and 1
         if buffer_name.endswith("running_mean"):
             buffer /= 0.1
         elif buffer_name.endswith("running_var"):
             buffer[...] = (buffer - 0.9) / 0.1
-    model.flatten(np.float32)  # the same numbers in either dtype
-    model.flatten(dtype)
+    model.flatten(np.float32)  # numbers that both dtypes have
+    return model.state_dict()
+
+
+def network(name: str, dtype: npt.DTypeLike, *, training: bool) -> LeViT:
+    model = create(name, dtype)
+    model.load_state_dict(weights(name))
     model.train(training)
     return model
+
+
+def create(name: str, dtype: npt.DTypeLike) -> LeViT:
+    return levit_ref.create_model(name, num_classes=CLASSES, image_size=IMAGE_SIZE.get(name), seed=1, dtype=dtype)
 
 
 class Batch(NamedTuple):

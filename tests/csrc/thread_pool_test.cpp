@@ -1,36 +1,25 @@
-// The thread pool, scratch memory and buffers without Python.
-//
-// A program of its own because ThreadSanitizer can watch all of it: a race shows up there on every run, and in a plain test
-// once in a million. `.ci/run` builds it three times: plain, with ThreadSanitizer, with AddressSanitizer.
+// The thread pool, scratch memory and buffers, without Python around them: so ThreadSanitizer can watch every line that
+// runs, and a race that a plain run sees once in a million is found every time. `.ci/run` builds this program plain, with
+// ThreadSanitizer, and with AddressSanitizer.
 #include "runtime/thread_pool.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "check.h"
 #include "runtime/buffers.h"
 #include "runtime/scratch.h"
-
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) fail(__LINE__, #condition); \
-    } while (false)
 
 namespace {
 
 using namespace levit;
-
-void fail(int line, const char* condition) {
-    std::fprintf(stderr, "thread_pool_test.cpp:%d: not true: %s\n", line, condition);
-    std::_Exit(1);  // from whatever thread, with the others still at work
-}
 
 // The sum of the squares below n, one task each. The results are plain memory: that the caller may read what the
 // workers wrote is part of what is tested.
@@ -182,7 +171,7 @@ void buffers_are_taken_and_returned_by_many_threads() {
     CHECK(buffer_bytes().kept == 0);
 }
 
-void a_forked_child_computes_too() {
+[[maybe_unused]] void a_forked_child_computes_too() {
     set_num_threads(3);
     std::atomic<bool> done{false};
     std::thread busy([&] {  // the fork may fall in the middle of this thread's loop
@@ -211,7 +200,6 @@ void a_forked_child_computes_too() {
 }  // namespace
 
 int main() {
-#define RUN(test) (std::printf("%s\n", #test), std::fflush(stdout), test())
     CHECK(num_threads() == available_cores());  // the default: before anybody asks for another number
     RUN(every_task_runs_once);
     RUN(workers_wake_up_again);
