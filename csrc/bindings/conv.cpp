@@ -20,7 +20,8 @@ ConvAxis axis(ptrdiff_t size, ptrdiff_t kernel, ptrdiff_t stride, ptrdiff_t padd
 }
 
 Conv2d conv2d(const Shape& x, ptrdiff_t C_out, const Pair& kernel, const Pair& stride, const Pair& padding) {
-    return {x[0], x[3], C_out, axis(x[1], kernel[0], stride[0], padding[0]), axis(x[2], kernel[1], stride[1], padding[1])};
+    return {x[0], x[3], C_out, axis(x[1], kernel[0], stride[0], padding[0]),
+            axis(x[2], kernel[1], stride[1], padding[1])};
 }
 
 // Images with any strides that are whole floats.
@@ -33,7 +34,7 @@ Images images(const char* name, const Array& x, const Shape& expected) {
                                   describe(Shape(x.strides(), x.strides() + 4)) + " bytes");
         floats[i] = x.strides(i) / static_cast<ptrdiff_t>(sizeof(float));
     }
-    return {data, floats[0], floats[1], floats[2], floats[3]};
+    return {data, x.shape(1), x.shape(2), x.shape(3), floats[0], floats[1], floats[2], floats[3]};
 }
 
 Shape shape_of(const Array& x) { return Shape(x.shape(), x.shape() + x.ndim()); }
@@ -49,7 +50,8 @@ Array conv2d_forward(const Array& x, const Array& weight, const Pair& stride, co
     return y;
 }
 
-Array conv2d_backward_x(const Array& dy, const Array& weight, const Pair& size, const Pair& stride, const Pair& padding) {
+Array conv2d_backward_x(const Array& dy, const Array& weight, const Pair& size, const Pair& stride,
+                        const Pair& padding) {
     const float* dys = floats("dy", dy, {-1, -1, -1, -1});
     const float* ws = floats("weight", weight, {dy.shape(3), -1, -1, -1});
     const Conv2d conv = conv2d({dy.shape(0), size[0], size[1], weight.shape(3)}, weight.shape(0),
@@ -62,7 +64,8 @@ Array conv2d_backward_x(const Array& dy, const Array& weight, const Pair& size, 
     return dx;
 }
 
-Array conv2d_backward_weight(const Array& dy, const Array& x, const Pair& kernel, const Pair& stride, const Pair& padding) {
+Array conv2d_backward_weight(const Array& dy, const Array& x, const Pair& kernel, const Pair& stride,
+                             const Pair& padding) {
     const Images xs = images("x", x, {-1, -1, -1, -1});
     const float* dys = floats("dy", dy, {x.shape(0), -1, -1, -1});
     const Conv2d conv = conv2d(shape_of(x), dy.shape(3), kernel, stride, padding);

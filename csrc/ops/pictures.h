@@ -37,7 +37,7 @@ inline void augment(ptrdiff_t B, ptrdiff_t H, ptrdiff_t W, const uint8_t* pictur
         for (ptrdiff_t x = 0; x < W; ++x) columns[x] = unpadded(left + (flipped ? W - 1 - x : x), W, how);
         for (ptrdiff_t y = 0; y < H; ++y) {
             const ptrdiff_t row = unpadded(top + y, H, how);
-            const uint8_t* pixel = picture + row * W;
+            const uint8_t* pixel = picture + larger(row, 0) * W;
             float* to = image + y * W * 3;
             for (ptrdiff_t x = 0; x < W; ++x, to += 3) {
                 const ptrdiff_t column = columns[x];

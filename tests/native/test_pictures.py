@@ -51,9 +51,7 @@ def test_the_bits_and_the_draws_of_numpy(
 ) -> None:
     if fill == "reflect":
         padding = min(padding, min(size[1:]) - 1)
-    settings = Augmentation(
-        MEAN, STD, padding, fill, flip, cutout, contrast=colour, mixup=mixup, cutmix=mixup
-    )  # fmt: skip
+    settings = Augmentation(MEAN, STD, padding, fill, flip, cutout, contrast=colour, mixup=mixup, cutmix=mixup)
     got, state = batch("native", pictures(*size), settings, seed)
     expected, expected_state = batch("numpy", pictures(*size), settings, seed)
     assert state == expected_state
