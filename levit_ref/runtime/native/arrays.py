@@ -15,3 +15,8 @@ def serves(*arrays: object) -> bool:
 def rows(x: Array) -> Array:
     """(..., C) as a contiguous (M, C); a copy only if it has to be."""
     return np.ascontiguousarray(x.reshape(-1, x.shape[-1]))
+
+
+def keys_first(bias: Array) -> Array:
+    """(heads, N_q, N_k) as a contiguous (heads, N_k, N_q), which is how the kernels have biases in memory."""
+    return np.ascontiguousarray(bias.swapaxes(-2, -1))
