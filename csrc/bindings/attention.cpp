@@ -1,4 +1,5 @@
-// Attention: arrays (B, heads, N, channels) may be views of any kind whose channels are contiguous.
+// Attention: arrays (B, heads, N, channels) may be views of any kind whose channels are contiguous; biases and their
+// gradients are (heads, N_k, N_q), see ops/attention.h.
 #include "bindings/arrays.h"
 #include "runtime/dispatch.h"
 
@@ -43,7 +44,7 @@ Factors check_factors(const Array& q, const Array& k, const Array& v, const std:
     f.k = per_head("k", k, {B, heads, -1, D});
     const ptrdiff_t N_k = k.shape(2);
     f.v = per_head("v", v, {B, heads, N_k, -1});
-    f.bias = bias ? floats("bias", *bias, {heads, N_q, N_k}) : nullptr;
+    f.bias = bias ? floats("bias", *bias, {heads, N_k, N_q}) : nullptr;
     f.sizes = {B, heads, N_q, N_k, D, v.shape(3)};
     return f;
 }
@@ -66,7 +67,7 @@ Array attention_backward(const Array& dcontext, const Array& q, const Array& k, 
     const PerHeadOut dqs = per_head_out("dq", dq, {B, heads, N_q, D});
     const PerHeadOut dks = per_head_out("dk", dk, {B, heads, N_k, D});
     const PerHeadOut dvs = per_head_out("dv", dv, {B, heads, N_k, E});
-    Array dbias = empty({heads, N_q, N_k});
+    Array dbias = empty({heads, N_k, N_q});
     float* dbs = data(dbias);
     const py::gil_scoped_release release;
     kernels().attention_backward(f.sizes, dc, f.q, f.k, f.v, f.bias, scale, dqs, dks, dvs, dbs);

@@ -13,7 +13,7 @@ import numpy as np
 from levit_ref import _native, ops
 from levit_ref.ops._checks import Array, Tap, untapped
 from levit_ref.ops.attention import AttentionSaved, check_attention, check_attention_backward
-from levit_ref.runtime.native.arrays import serves
+from levit_ref.runtime.native.arrays import keys_first, serves
 from levit_ref.runtime.native.softmax import softmax_backward, softmax_forward
 
 
@@ -27,9 +27,9 @@ def attention_forward(
     if not serves(q):
         return ops.attention_forward(q, k, v, bias, scale=scale, tap=tap)
     check_attention(q, k, v, bias)
-    q, k, v, bias = _readable(q), _readable(k), _readable(v), None if bias is None else np.ascontiguousarray(bias)
+    q, k, v = _readable(q), _readable(k), _readable(v)
     if tap is untapped:
-        context: Array = _native.attention_forward(q, k, v, bias, scale).transpose(0, 2, 1, 3)
+        context = _native.attention_forward(q, k, v, _keys_first(bias), scale).transpose(0, 2, 1, 3)
         return context, AttentionSaved(q, k, v, bias, scale, None)
     probs = tap("probs", _probs(q, k, bias, scale, tap))
     context = tap("context", _native.multiply_heads(_readable(probs), v, 1, "none"))
@@ -54,8 +54,8 @@ def attention_backward(
     q, k, v = _readable(q), _readable(k), _readable(v)
     dq, dk, dv = _room_for_gradients(q, k, v) if out is None else out
     if tap is untapped and probs is None:
-        dbias = _native.attention_backward(_readable(dcontext), q, k, v, bias, scale, dq, dk, dv)
-        return dq, dk, dv, dbias
+        dbias = _native.attention_backward(_readable(dcontext), q, k, v, _keys_first(bias), scale, dq, dk, dv)
+        return dq, dk, dv, dbias.swapaxes(-2, -1)
     if probs is None:
         probs = _probs(q, k, bias, scale, untapped)
     probs = _readable(probs)
@@ -68,6 +68,10 @@ def attention_backward(
     dq[...] = _native.multiply_heads(dscores, k, scale, "none")
     dk[...] = _native.multiply_heads(dscores, q, scale, "first")
     return dq, dk, dv, dbias
+
+
+def _keys_first(bias: Array | None) -> Array | None:
+    return None if bias is None else keys_first(bias)
 
 
 def _readable(x: Array) -> Array:
