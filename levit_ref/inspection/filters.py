@@ -64,7 +64,7 @@ def draw_first_filters(filters: Array, *, ax: Axes | None = None) -> Figure:
     """
     pictures = filters_as_pictures(filters)
     count, k = pictures.shape[:2]
-    columns = min(COLUMNS, count) if count > COLUMNS else min(8, count)
+    columns = min(count, COLUMNS if count > 64 else COLUMNS // 2)  # the paper's numbers of filters fill the last row
     rows = -(-count // columns)
     cell = k + max(1, k // 8)  # a filter and the white gap beside it
     sheet = np.ones((rows * cell, columns * cell, 3))
