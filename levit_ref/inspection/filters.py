@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = 16
-
 
 def first_filters(model: LeViT) -> Array:
     """The weights of the stem's first convolution, which alone has pixels as input.
@@ -64,7 +62,7 @@ def draw_first_filters(filters: Array, *, ax: Axes | None = None) -> Figure:
     """
     pictures = filters_as_pictures(filters)
     count, k = pictures.shape[:2]
-    columns = min(COLUMNS, count) if count > COLUMNS else min(8, count)
+    columns = min(count, 8 if count <= 24 else 16)
     rows = -(-count // columns)
     cell = k + max(1, k // 8)  # a filter and the white gap beside it
     sheet = np.ones((rows * cell, columns * cell, 3))
