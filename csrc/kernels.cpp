@@ -2,13 +2,17 @@
 // LEVIT_ISA set to its name.
 #include "kernels.h"
 
+#include "ops/attention.h"
 #include "ops/batch_norm.h"
 #include "ops/conv.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
 #include "ops/losses.h"
 #include "ops/pictures.h"
+#include "ops/position_bias.h"
 #include "ops/reduce.h"
+#include "ops/softmax.h"
+#include "ops/tokens.h"
 #include "ops/training.h"
 
 namespace levit {
@@ -29,6 +33,20 @@ const Kernels& LEVIT_NAME(kernels_, LEVIT_ISA)() {
         .conv2d_forward = conv2d_forward,
         .conv2d_backward_x = conv2d_backward_x,
         .conv2d_backward_weight = conv2d_backward_weight,
+        .attention_forward = attention_forward,
+        .attention_backward = attention_backward,
+        .heads_by_transposed = heads_by_transposed,
+        .heads_by_plain = heads_by_plain,
+        .transposed_heads_by_plain = transposed_heads_by_plain,
+        .attention_backward_bias = attention_backward_bias,
+        .softmax_forward = softmax_forward,
+        .softmax_backward = softmax_backward,
+        .position_bias_forward = position_bias_forward,
+        .position_bias_backward = position_bias_backward,
+        .subsample_forward = subsample_forward,
+        .subsample_backward = subsample_backward,
+        .average_pool_forward = average_pool_forward,
+        .average_pool_backward = average_pool_backward,
         .sum_rows = sum_rows,
         .sum_of_squares = sum_of_squares,
         .scale = scale,
@@ -44,8 +62,6 @@ const Kernels& LEVIT_NAME(kernels_, LEVIT_ISA)() {
         .exponential = exponential,
         .residual_forward = residual_forward,
         .residual_backward = residual_backward,
-        .softmax_forward = softmax_forward,
-        .softmax_backward = softmax_backward,
         .cross_entropy_forward = cross_entropy_forward,
         .cross_entropy_backward = cross_entropy_backward,
     };

@@ -61,6 +61,28 @@ struct Images {
     ptrdiff_t image, row, pixel, channel;  // strides
 };
 
+// An array (B, heads, N, channels) anywhere in memory but that its channels are contiguous, and one to be written.
+struct PerHead {
+    const float* data;
+    ptrdiff_t image, head, row;
+};
+struct PerHeadOut {
+    float* data;
+    ptrdiff_t image, head, row;
+};
+
+struct AttentionSizes {
+    ptrdiff_t B, heads, N_q, N_k, D, E;
+};
+
+using HeadProduct = void (*)(ptrdiff_t B, ptrdiff_t heads, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, PerHead a, PerHead b,
+                             float scale, PerHeadOut c);
+
+// Tokens in rows and columns, of which every stride-th is kept.
+struct TokenMap {
+    ptrdiff_t H, W, stride_y, stride_x;
+};
+
 struct Kernels {
     const char* isa;
     int lanes;
@@ -79,6 +101,34 @@ struct Kernels {
     void (*conv2d_backward_x)(const Conv2d& conv, const float* dy, const float* weight, float* dx);
     // dweight (kH, kW, C_in, C_out), channels of the result last, of dy (B, H_out, W_out, C_out) and x (B, H, W, C_in)
     void (*conv2d_backward_weight)(const Conv2d& conv, const float* dy, const Images& x, float* dweight);
+
+    // context (N_q, E) of every image and head = softmax(scale q k^T + bias (heads, N_q, N_k)) v; bias may be null.
+    void (*attention_forward)(const AttentionSizes& sizes, PerHead q, PerHead k, PerHead v, const float* bias,
+                              float scale, PerHeadOut context);
+    // Its gradients. dbias (heads, N_q, N_k) is that of a bias of zeros where bias is null.
+    void (*attention_backward)(const AttentionSizes& sizes, PerHead dcontext, PerHead q, PerHead k, PerHead v,
+                               const float* bias, float scale, PerHeadOut dq, PerHeadOut dk, PerHeadOut dv,
+                               float* dbias);
+    // The steps of the two by themselves. Of every image and head, c (M, N) = scale a b^T, scale a b, scale a^T b:
+    HeadProduct heads_by_transposed, heads_by_plain, transposed_heads_by_plain;
+    // and dbias (heads, N_q, N_k), the sum of dscores (B, heads, N_q, N_k).
+    void (*attention_backward_bias)(const AttentionSizes& sizes, const float* dscores, float* dbias);
+    // y (M, n) = softmax of the rows of x; dx = y (dy - sum of the row of dy y)
+    void (*softmax_forward)(ptrdiff_t M, ptrdiff_t n, const float* x, float* y);
+    void (*softmax_backward)(ptrdiff_t M, ptrdiff_t n, const float* dy, const float* y, float* dx);
+
+    // bias (heads, pairs) = table (heads, offsets)[:, index (pairs,)], and back: what is added to every entry.
+    void (*position_bias_forward)(ptrdiff_t heads, ptrdiff_t offsets, ptrdiff_t pairs, const float* table,
+                                  const int64_t* index, float* bias);
+    void (*position_bias_backward)(ptrdiff_t heads, ptrdiff_t offsets, ptrdiff_t pairs, const float* dbias,
+                                   const int64_t* index, float* dtable);
+
+    // y (B, tokens kept, C) of x (B, H W, C), and back; y (B, C) the mean over the N tokens of x (B, N, C), and back.
+    void (*subsample_forward)(ptrdiff_t B, ptrdiff_t C, const TokenMap& map, const float* x, float* y);
+    void (*subsample_backward)(ptrdiff_t B, ptrdiff_t C, const TokenMap& map, const float* dy, float* dx);
+    void (*average_pool_forward)(ptrdiff_t B, ptrdiff_t N, ptrdiff_t C, const float* x, float* y);
+    void (*average_pool_backward)(ptrdiff_t B, ptrdiff_t N, ptrdiff_t C, const float* dy, float* dx);
+
     // sums (C,) of the rows of x (M, C)
     void (*sum_rows)(ptrdiff_t M, ptrdiff_t C, const float* x, float* sums);
 
@@ -116,9 +166,6 @@ struct Kernels {
     // dbranch[b] = factor[b] dy[b]
     void (*residual_backward)(ptrdiff_t B, ptrdiff_t size, const float* dy, const float* factor, float* dbranch);
 
-    // y = softmax of the rows of x (M, K), and dx = y (dy - sum_k dy y)
-    void (*softmax_forward)(ptrdiff_t M, ptrdiff_t K, const float* x, float* y);
-    void (*softmax_backward)(ptrdiff_t M, ptrdiff_t K, const float* dy, const float* y, float* dx);
     // losses (B,) = - sum_k targets log(probs), probs (B, K) = softmax(logits)
     void (*cross_entropy_forward)(ptrdiff_t B, ptrdiff_t K, const float* logits, const float* targets, float* losses,
                                   float* probs);

@@ -1,4 +1,4 @@
-// Softmax and cross-entropy of rows.
+// Cross-entropy of rows.
 #include "bindings/arrays.h"
 #include "runtime/dispatch.h"
 
@@ -6,29 +6,6 @@
 
 namespace levit {
 namespace {
-
-Array softmax_forward(const Array& x) {
-    const float* xs = floats("x", x, {-1, -1});
-    const ptrdiff_t M = x.shape(0), K = x.shape(1);
-    if (K < 1) throw py::value_error("x has no columns");
-    Array y = empty({M, K});
-    float* ys = data(y);
-    const py::gil_scoped_release release;
-    kernels().softmax_forward(M, K, xs, ys);
-    return y;
-}
-
-Array softmax_backward(const Array& dy, const Array& y) {
-    const float* ys = floats("y", y, {-1, -1});
-    const ptrdiff_t M = y.shape(0), K = y.shape(1);
-    if (K < 1) throw py::value_error("y has no columns");
-    const float* dys = floats("dy", dy, {M, K});
-    Array dx = empty({M, K});
-    float* dxs = data(dx);
-    const py::gil_scoped_release release;
-    kernels().softmax_backward(M, K, dys, ys, dxs);
-    return dx;
-}
 
 // The loss of each row, and the probabilities.
 std::tuple<Array, Array> cross_entropy_forward(const Array& logits, const Array& targets) {
@@ -60,8 +37,6 @@ Array cross_entropy_backward(const Array& probs, const Array& targets, float sca
 }  // namespace
 
 void bind_losses(py::module_& m) {
-    m.def("softmax_forward", softmax_forward, py::arg("x"));
-    m.def("softmax_backward", softmax_backward, py::arg("dy"), py::arg("y"));
     m.def("cross_entropy_forward", cross_entropy_forward, py::arg("logits"), py::arg("targets"));
     m.def("cross_entropy_backward", cross_entropy_backward, py::arg("probs"), py::arg("targets"), py::arg("scale"));
 }

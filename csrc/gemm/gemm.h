@@ -53,8 +53,10 @@ inline void multiply_panel(ptrdiff_t M, Depth depth, const Factor& a, const Fact
     for (ptrdiff_t t = 0, i = 0; t < tiles; ++t) {
         const ptrdiff_t n = rows + (t < longer);
         const Factor tile{a.data + (LAYOUT == Layout::rows ? i * a.stride : i), a.stride, a.segment};
+        Epilogue e = epilogue;
+        if (e.addend) e.addend += i * e.addend_stride;
         const float* next = upcoming ? upcoming->take(depth.length * CACHE_LINE) : a.data + (i + n) * a.stride;
-        kernels.table[n - 1](depth, tile, b, c + i * c_stride, c_stride, columns, epilogue, next);
+        kernels.table[n - 1](depth, tile, b, c + i * c_stride, c_stride, columns, e, next);
         i += n;
     }
 }
@@ -77,6 +79,7 @@ inline void multiply(ptrdiff_t M, ptrdiff_t N, Depth depth, const Factor& a, con
         if (PACKED) panel = {b.data + K * j, width, depth.length * width};
         Epilogue e = epilogue;
         if (e.bias) e.bias += j;
+        if (e.addend) e.addend += j;
         const bool partial = !PACKED && columns % LANES != 0;
         auto* run = width == PANEL ? (partial ? multiply_panel<2, LAYOUT, true> : multiply_panel<2, LAYOUT, false>)
                                    : (partial ? multiply_panel<1, LAYOUT, true> : multiply_panel<1, LAYOUT, false>);

@@ -59,6 +59,8 @@ struct Epilogue {
     bool accumulate = false;       // start from what C holds instead of 0 (scale applies to the sum of both)
     float scale = 1;
     const float* bias = nullptr;   // by column, added after scaling
+    const float* addend = nullptr; // a matrix of C's shape, added after scaling
+    ptrdiff_t addend_stride = 0;   // from row to row of it
     Activation activation = Activation::identity;
 };
 
@@ -115,6 +117,12 @@ __attribute__((noinline)) void micro_kernel(Depth depth, const Factor& a_factor,
         for (int i = 0; i < ROWS; ++i)
             for (int v = 0; v < VECS; ++v) sum[i][v] = sum[i][v] + bias[v];
     }
+    if (epilogue.addend)
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i)
+            for (int v = 0; v < VECS; ++v)
+                sum[i][v] = sum[i][v] + load(epilogue.addend + i * epilogue.addend_stride + v * LANES,
+                                             v == VECS - 1 ? last : LANES);
     to = c;
     if (last == LANES) {
 #pragma GCC unroll 16

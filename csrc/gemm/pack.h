@@ -13,6 +13,7 @@
 #pragma once
 
 #include "gemm/micro_kernel.h"
+#include "simd/transpose.h"
 
 namespace levit::LEVIT_ISA {
 
@@ -36,18 +37,31 @@ inline void pack_panel_of_rows(ptrdiff_t K, ptrdiff_t N, ptrdiff_t j, const floa
     }
 }
 
-// The same of a B whose columns lie in memory, B(k, j) = b[j * stride + k]: the weights (C_out, C_in) of y = x W^T.
+// The same of a B whose columns lie in memory, B(k, j) = b[j * stride + k]: the weights (C_out, C_in) of y = x W^T. A square
+// of LANES columns and LANES k at a time is turned over in registers.
 inline void pack_panel_of_columns(ptrdiff_t K, ptrdiff_t N, ptrdiff_t j, const float* b, ptrdiff_t stride,
                                   float* panel) {
-    const ptrdiff_t width = panel_width(N, j), columns = N - j < width ? N - j : width;
-    // 16 k at a time: one cache line of each column, all of which stay in the first-level cache.
-    for (ptrdiff_t k0 = 0; k0 < K; k0 += 16) {
-        const ptrdiff_t k1 = k0 + 16 < K ? k0 + 16 : K;
-        for (ptrdiff_t c = 0; c < columns; ++c)
-            for (ptrdiff_t k = k0; k < k1; ++k) panel[k * width + c] = b[(j + c) * stride + k];
-        for (ptrdiff_t k = k0; k < k1; ++k)
-            for (ptrdiff_t c = columns; c < width; ++c) panel[k * width + c] = 0;
-    }
+    const ptrdiff_t width = panel_width(N, j);
+    for (ptrdiff_t v = 0; v < width; v += LANES)
+        for_each_vector(K, [&](ptrdiff_t k, int n) {
+            const float* from = b + (j + v) * stride + k;
+            const ptrdiff_t columns = N - j - v;
+            vf square[LANES];  // column by column
+            if (columns >= LANES && n == LANES) {
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES; ++i) square[i] = load(from + i * stride);
+            } else {
+                for (int i = 0; i < LANES; ++i) square[i] = i < columns ? load(from + i * stride, n) : zero();
+            }
+            transpose(square);
+            float* to = panel + k * width + v;
+            if (n == LANES) {
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES; ++i) store(to + i * width, square[i]);
+            } else {
+                for (int i = 0; i < n; ++i) store(to + i * width, square[i]);
+            }
+        });
 }
 
 }  // namespace levit::LEVIT_ISA

@@ -1,5 +1,5 @@
-// Softmax of the rows of x (M, K), and the cross-entropy loss on top of it. A row is read several times, but from memory
-// only once: it stays in the nearest cache.
+// The cross-entropy loss of the rows of logits (B, K). A row is read several times, but from memory only once: it stays in
+// the nearest cache.
 #pragma once
 
 #include "runtime/thread_pool.h"
@@ -34,29 +34,6 @@ inline float shifted_exponentials(ptrdiff_t K, const float* x, float top, float*
         total = total + keep_first(e, n, 0);
     });
     return sum(total);
-}
-
-inline void softmax_forward(ptrdiff_t M, ptrdiff_t K, const float* x, float* y) {
-    for_each_row(M, K, [&](ptrdiff_t m) {
-        const float* from = x + m * K;
-        float* to = y + m * K;
-        const float scale = 1 / shifted_exponentials(K, from, largest_of(K, from), to);
-        for_each_vector(K, [&](ptrdiff_t k, int n) { store(to + k, load(to + k, n) * scale, n); });
-    });
-}
-
-// dx = y (dy - sum_k dy y)
-inline void softmax_backward(ptrdiff_t M, ptrdiff_t K, const float* dy, const float* y, float* dx) {
-    for_each_row(M, K, [&](ptrdiff_t m) {
-        const float *gradient = dy + m * K, *probs = y + m * K;
-        float* to = dx + m * K;
-        vf products = zero();
-        for_each_vector(K, [&](ptrdiff_t k, int n) { products = fma(load(gradient + k, n), load(probs + k, n), products); });
-        const float shared = sum(products);
-        for_each_vector(K, [&](ptrdiff_t k, int n) {
-            store(to + k, (load(gradient + k, n) - shared) * load(probs + k, n), n);
-        });
-    });
 }
 
 // losses (B,) = - sum_k targets log(probs), probs (B, K) = softmax(logits)

@@ -10,10 +10,15 @@ inline vf to_float(vi x) { return __builtin_convertvector(x, vf); }
 
 inline vf bits_to_float(vi x) { return reinterpret_cast<vf>(x); }
 
-// x 2^n for integral n in -252 .. 254. Two factors, since neither 2^-150 nor 2^128 is a normal float.
-inline vf scale_by_power_of_two(vf x, vi n) {
-    const vi half = n >> 1, rest = n - half;
+// x 2^n for integral n in -252 .. 254.
+inline vf scale_by_power_of_two(vf x, vf n) {
+#if defined(__AVX512F__)
+    return _mm512_maskz_scalef_ps(ALL, x, n);
+#else
+    // Two factors, since neither 2^-150 nor 2^128 is a normal float.
+    const vi exponent = to_int(n), half = exponent >> 1, rest = exponent - half;
     return x * bits_to_float((half + 127) << 23) * bits_to_float((rest + 127) << 23);
+#endif
 }
 
 // e^x within 2 ulp, NaN to NaN, overflow to infinity, underflow through the subnormals to 0.
@@ -34,7 +39,7 @@ inline vf exp(vf x) {
     p = fma(p, r, broadcast(1.0f / 6));
     p = fma(p, r, broadcast(0.5f));
     p = fma(p, r * r, r) + 1.0f;
-    return scale_by_power_of_two(p, to_int(n));
+    return scale_by_power_of_two(p, n);
 }
 
 }  // namespace levit::LEVIT_ISA

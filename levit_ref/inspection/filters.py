@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+COLUMNS = 16
+
 
 def first_filters(model: LeViT) -> Array:
     """The weights of the stem's first convolution, which alone has pixels as input.
@@ -62,7 +64,7 @@ def draw_first_filters(filters: Array, *, ax: Axes | None = None) -> Figure:
     """
     pictures = filters_as_pictures(filters)
     count, k = pictures.shape[:2]
-    columns = min(count, 8 if count <= 24 else 16)
+    columns = min(count, COLUMNS if count > 64 else COLUMNS // 2)  # the paper's numbers of filters fill the last row
     rows = -(-count // columns)
     cell = k + max(1, k // 8)  # a filter and the white gap beside it
     sheet = np.ones((rows * cell, columns * cell, 3))

@@ -5,16 +5,18 @@ Axes: ``B`` batch, ``N`` tokens, ``C`` channels, ``h`` heads, ``D`` key channels
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from levit_ref.nn.layers import Activation, LayerNorm
 from levit_ref.nn.module import Module, Parameter
 from levit_ref.nn.norms import LinearNorm
 from levit_ref.nn.tap import Tap, Taps, no_tap
 from levit_ref.ops._checks import Array
-from levit_ref.runtime import F
+from levit_ref.runtime import F, empty
 
 
 class Projection(Module):
@@ -99,13 +101,16 @@ class BiasedAttention(Module):
         self.remember((saved, saved_bias))
         return _merge_heads(context)
 
-    def attend_backward(self, dy: Array, tap: Tap) -> tuple[Array, Array, Array]:
-        """(B, N_q, h E) to the gradients of q, k and v."""
+    def attend_backward(self, dy: Array, out: Sequence[Array], tap: Tap) -> None:
+        """(B, N_q, h E) to the gradients of q, k and v, which are written to the three arrays of ``out``."""
         saved, saved_bias = self.recall()
-        dq, dk, dv, dbias = F.attention_backward(_split_heads(dy, self.num_heads), saved, tap=tap)
+        (dcontext,) = _split_heads(dy, self.num_heads)
+        *_, dbias = F.attention_backward(dcontext, saved, tap=tap, out=out)
         if self.attention_biases is not None:
             self.attention_biases.grad += F.position_bias_backward(tap("bias", dbias), saved_bias)
-        return tap("q", dq), tap("k", dk), tap("v", dv)
+        if tap is not no_tap:
+            for name, gradient in zip(("q", "k", "v"), out, strict=True):
+                gradient[...] = tap(name, gradient.copy())  # a copy, since the tap may keep it
 
 
 class Attention(BiasedAttention):
@@ -141,6 +146,7 @@ class Attention(BiasedAttention):
     ) -> None:
         super().__init__(num_heads=num_heads, key_dim=key_dim, resolution=resolution, stride=1, bias=bias)
         self.value_dim = int(attn_ratio * key_dim)
+        self.widths = (key_dim, key_dim, self.value_dim)  # of q, k and v, which one product makes
         self.norm = LayerNorm(dim) if norm == "layer" else None
         self.qkv = LinearNorm(dim, num_heads * (2 * key_dim + self.value_dim), norm=norm, rng=rng)
         self.proj = Projection(
@@ -151,16 +157,17 @@ class Attention(BiasedAttention):
         """(B, N, C) to (B, N, C)."""
         if self.norm is not None:
             x = tap("norm", self.norm.forward(x))
-        qkv = _split_heads(self.qkv.forward(x, tap.scope("qkv")), self.num_heads)  # (B, h, N, D + D + E)
-        D = self.key_dim
-        x = self.attend(qkv[..., :D], qkv[..., D : 2 * D], qkv[..., 2 * D :], tap)  # (B, N, h E)
+        qkv = self.qkv.forward(x, tap.scope("qkv"))  # (B, N, h (D + D + E))
+        q, k, v = _split_heads(qkv, self.num_heads, *self.widths)
+        x = self.attend(q, k, v, tap)  # (B, N, h E)
         return self.proj.forward(x, tap.scope("proj"))
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""
         dx = self.proj.backward(dy, tap.scope("proj"))  # (B, N, h E)
-        dqkv = np.concatenate(self.attend_backward(dx, tap), axis=-1)  # (B, h, N, D + D + E)
-        dx = self.qkv.backward(_merge_heads(dqkv), tap.scope("qkv"))  # (B, N, C)
+        dqkv, columns = _room_for_heads(dx.shape[:2], self.num_heads, self.widths, dx.dtype)
+        self.attend_backward(dx, columns, tap)
+        dx = self.qkv.backward(dqkv, tap.scope("qkv"))  # (B, N, C)
         return dx if self.norm is None else self.norm.backward(tap("norm", dx))
 
 
@@ -213,17 +220,21 @@ class AttentionDownsample(BiasedAttention):
         """(B, H W, C_in) to (B, ceil(H / stride) ceil(W / stride), C_out)."""
         if self.norm is not None:
             x = tap("norm", self.norm.forward(x))
-        kv = _split_heads(self.kv.forward(x, tap.scope("kv")), self.num_heads)  # (B, h, N_k, D + E)
-        q = _split_heads(self.q.forward(x, tap.scope("q")), self.num_heads)  # (B, h, N_q, D)
-        x = self.attend(q, kv[..., : self.key_dim], kv[..., self.key_dim :], tap)  # (B, N_q, h E)
+        kv = self.kv.forward(x, tap.scope("kv"))  # (B, N_k, h (D + E))
+        k, v = _split_heads(kv, self.num_heads, self.key_dim, self.value_dim)
+        (q,) = _split_heads(self.q.forward(x, tap.scope("q")), self.num_heads)  # (B, h, N_q, D)
+        x = self.attend(q, k, v, tap)  # (B, N_q, h E)
         return self.proj.forward(x, tap.scope("proj"))
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input, which feeds queries as well as keys and values."""
         dx = self.proj.backward(dy, tap.scope("proj"))  # (B, N_q, h E)
-        dq, dk, dv = self.attend_backward(dx, tap)
-        dx = self.kv.backward(_merge_heads(np.concatenate([dk, dv], axis=-1)), tap.scope("kv"))  # (B, N_k, C_in)
-        dx = dx + self.q.backward(_merge_heads(dq), tap.scope("q"))
+        (B, N_q, _), N_k = dx.shape, self.resolution[0] * self.resolution[1]
+        dq, q_columns = _room_for_heads((B, N_q), self.num_heads, (self.key_dim,), dx.dtype)
+        dkv, kv_columns = _room_for_heads((B, N_k), self.num_heads, (self.key_dim, self.value_dim), dx.dtype)
+        self.attend_backward(dx, q_columns + kv_columns, tap)
+        dx = self.kv.backward(dkv, tap.scope("kv"))  # (B, N_k, C_in)
+        dx = dx + self.q.backward(dq, tap.scope("q"))
         return dx if self.norm is None else self.norm.backward(tap("norm", dx))
 
 
@@ -259,13 +270,22 @@ class SubsampledLinear(Module):
         return F.subsample_backward(tap("down", dx), self.recall())
 
 
-def _split_heads(x: Array, heads: int) -> Array:
-    """(B, N, h d) to (B, h, N, d), a view."""
+def _split_heads(x: Array, heads: int, *widths: int) -> list[Array]:
+    """(B, N, h (d + e + ...)) to its columns (B, h, N, d), (B, h, N, e), ..., views; without widths there is one."""
     B, N, C = x.shape
-    return x.reshape(B, N, heads, C // heads).transpose(0, 2, 1, 3)
+    of_heads = x.reshape(B, N, heads, C // heads).transpose(0, 2, 1, 3)
+    return np.split(of_heads, np.cumsum(widths)[:-1], axis=-1)
+
+
+def _room_for_heads(
+    leading: tuple[int, ...], heads: int, widths: tuple[int, ...], dtype: npt.DTypeLike
+) -> tuple[Array, list[Array]]:
+    """Memory for (B, N, h (d + e + ...)), and its columns as :func:`_split_heads` has them."""
+    x = empty((*leading, heads * sum(widths)), dtype)
+    return x, _split_heads(x, heads, *widths)
 
 
 def _merge_heads(x: Array) -> Array:
-    """(B, h, N, d) to (B, N, h d), a copy."""
+    """(B, h, N, d) to (B, N, h d); a copy, unless the heads lie side by side in memory already."""
     B, heads, N, d = x.shape
     return x.transpose(0, 2, 1, 3).reshape(B, N, heads * d)

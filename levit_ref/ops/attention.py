@@ -6,20 +6,28 @@ Axes: ``B`` batch, ``h`` heads, ``q`` queries (N_q of them), ``k`` keys (N_k), `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from levit_ref.ops._checks import Array, Tap, check_floating, check_ndim, check_shape, untapped
 from levit_ref.ops.softmax import softmax_backward, softmax_forward
 
 
 class AttentionSaved(NamedTuple):
-    """What :func:`attention_backward` needs. The scores are not: softmax's gradient is a function of ``probs``."""
+    """What :func:`attention_backward` needs. The scores are not: softmax's gradient is a function of ``probs``.
+
+    Nor are ``probs`` always kept, by far the largest of them: a compiled backend computes them block by block, never
+    stores them, and computes them again for the gradients. That is what ``bias`` is kept for.
+    """
 
     q: Array  # (B, h, N_q, D)
     k: Array  # (B, h, N_k, D)
     v: Array  # (B, h, N_k, E)
-    probs: Array  # (B, h, N_q, N_k)
+    bias: Array | None  # (h, N_q, N_k)
     scale: float
+    probs: Array | None  # (B, h, N_q, N_k)
 
 
 def attention_forward(
@@ -58,6 +66,21 @@ def attention_forward(
     -----
     Agrees with ``torch.nn.functional.scaled_dot_product_attention`` with ``attn_mask=bias``. Paper, equation 1.
     """
+    check_attention(q, k, v, bias)
+    scores = q @ k.swapaxes(-2, -1)  # 1: (B, heads, N_q, N_k)
+    scores *= scale
+    scores = tap("scores", scores)
+    if bias is not None:
+        scores = scores + bias  # 2: a new array, since the tap may have kept the old one
+    scores = tap("scores_biased", scores)
+    probs, _ = softmax_forward(scores)  # 3
+    probs = tap("probs", probs)
+    context = tap("context", probs @ v)  # 4: (B, heads, N_q, E)
+    return context, AttentionSaved(q, k, v, bias, scale, probs)
+
+
+def check_attention(q: Array, k: Array, v: Array, bias: Array | None) -> None:
+    """Raise unless the arguments of :func:`attention_forward` fit together."""
     check_floating("attention", q=q, k=k, v=v, bias=bias)
     check_ndim("attention", "q", q, "(B, heads, N_q, D)")
     check_ndim("attention", "k", k, "(B, heads, N_k, D)")
@@ -66,22 +89,16 @@ def attention_forward(
     N_k, E = v.shape[2:]
     check_shape("attention", "k", k, (B, heads, N_k, D), "batch, heads and D of q, keys of v")
     check_shape("attention", "v", v, (B, heads, N_k, E), "batch and heads of q")
-
-    scores = q @ k.swapaxes(-2, -1)  # 1: (B, heads, N_q, N_k)
-    scores *= scale
-    scores = tap("scores", scores)
     if bias is not None:
         check_shape("attention", "bias", bias, (heads, N_q, N_k), "(heads, N_q, N_k)")
-        scores = scores + bias  # 2: a new array, since the tap may have kept the old one
-    scores = tap("scores_biased", scores)
-    probs, _ = softmax_forward(scores)  # 3
-    probs = tap("probs", probs)
-    context = tap("context", probs @ v)  # 4: (B, heads, N_q, E)
-    return context, AttentionSaved(q, k, v, probs, scale)
 
 
 def attention_backward(
-    dcontext: Array, saved: AttentionSaved, *, tap: Tap = untapped
+    dcontext: Array,
+    saved: AttentionSaved,
+    *,
+    tap: Tap = untapped,
+    out: Sequence[Array] | None = None,
 ) -> tuple[Array, Array, Array, Array]:
     """Gradients of :func:`attention_forward` with respect to ``q``, ``k``, ``v`` and ``bias``, its steps reversed.
 
@@ -96,6 +113,8 @@ def attention_backward(
     saved : AttentionSaved
     tap : callable
         Sees the gradients under the names of the forward pass.
+    out : (dq, dk, dv), optional
+        Arrays to write these three to, e.g. views of the gradient of what q, k and v are views of.
 
     Returns
     -------
@@ -103,17 +122,33 @@ def attention_backward(
     dbias : ndarray, shape (heads, N_q, N_k)
         Also where the forward pass had no bias: then it is the gradient of a bias of zeros.
     """
-    q, k, v, probs, scale = saved
-    check_floating("attention_backward", dcontext=dcontext, v=v)
-    check_shape("attention_backward", "dcontext", dcontext, (*probs.shape[:3], v.shape[3]), "the shape of context")
+    check_attention_backward(dcontext, saved, out)
+    q, k, v, bias, scale, probs = saved
+    if probs is None:
+        _, again = attention_forward(q, k, v, bias, scale=scale)
+        return attention_backward(dcontext, again, tap=tap, out=out)
+    dq, dk, dv = (None, None, None) if out is None else out
     dcontext = tap("context", dcontext)
     dprobs = tap("probs", dcontext @ v.swapaxes(-2, -1))  # 4: (B, heads, N_q, N_k)
-    dv = probs.swapaxes(-2, -1) @ dcontext  # (B, heads, N_k, E)
+    dv = np.matmul(probs.swapaxes(-2, -1), dcontext, out=dv)  # (B, heads, N_k, E)
     dscores = tap("scores_biased", softmax_backward(dprobs, probs))  # 3
     dbias = dscores.sum(axis=0)  # 2: (heads, N_q, N_k)
     dscores = tap("scores", dscores)
-    dq = dscores @ k  # 1: (B, heads, N_q, D)
+    dq = np.matmul(dscores, k, out=dq)  # 1: (B, heads, N_q, D)
     dq *= scale
-    dk = dscores.swapaxes(-2, -1) @ q  # (B, heads, N_k, D)
+    dk = np.matmul(dscores.swapaxes(-2, -1), q, out=dk)  # (B, heads, N_k, D)
     dk *= scale
     return dq, dk, dv, dbias
+
+
+def check_attention_backward(dcontext: Array, saved: AttentionSaved, out: Sequence[Array] | None) -> None:
+    """Raise unless ``dcontext`` has the shape of the result, and the arrays of ``out`` those of the gradients."""
+    q, k, v = saved.q, saved.k, saved.v
+    check_floating("attention_backward", dcontext=dcontext, v=v)
+    check_shape("attention_backward", "dcontext", dcontext, (*q.shape[:3], v.shape[3]), "the shape of context")
+    if out is not None:
+        if len(out) != 3:
+            raise ValueError(f"attention_backward: out must be three arrays, dq, dk and dv, got {len(out)}")
+        for name, array, like in zip(("dq", "dk", "dv"), out, (q, k, v), strict=True):
+            check_floating("attention_backward", **{f"out {name}": array, "v": v})
+            check_shape("attention_backward", f"out {name}", array, like.shape, f"the shape of {name[1]}")

@@ -24,14 +24,25 @@ def global_average_pool_forward(x: Array) -> tuple[Array, tuple[int, ...]]:
     -----
     LeViT has no class token; this mean is what its heads classify (paper, section 4.2).
     """
+    check_global_average_pool(x)
+    return x.mean(axis=1), x.shape
+
+
+def check_global_average_pool(x: Array) -> None:
+    """Raise unless ``x`` has a floating dtype and three axes."""
     check_floating("global_average_pool", x=x)
     check_ndim("global_average_pool", "x", x, "(B, N, C)")
-    return x.mean(axis=1), x.shape
 
 
 def global_average_pool_backward(dy: Array, saved: tuple[int, ...]) -> Array:
     """``dx[b, n, c] = dy[b, c] / N``: every token gets the same share."""
-    B, N, C = saved
+    check_global_average_pool_backward(dy, saved)
+    N = saved[1]
+    return np.repeat((dy / N)[:, None, :], N, axis=1)
+
+
+def check_global_average_pool_backward(dy: Array, saved: tuple[int, ...]) -> None:
+    """Raise unless ``dy`` has the shape of the result."""
+    B, _, C = saved
     check_floating("global_average_pool_backward", dy=dy)
     check_shape("global_average_pool_backward", "dy", dy, (B, C), "the shape of y")
-    return np.repeat((dy / N)[:, None, :], N, axis=1)

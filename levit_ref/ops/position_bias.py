@@ -68,17 +68,22 @@ def position_bias_forward(table: Array, index: IntArray) -> tuple[Array, Positio
     TypeError, ValueError
         If the table is not floating, or ``index`` reads beyond it.
     """
+    check_position_bias(table, index)
+    return table[:, index], PositionBiasSaved(index, table.shape)
+
+
+def check_position_bias(table: Array, index: IntArray) -> None:
+    """Raise unless ``index`` reads a ``table`` of the right kind, and nothing beyond it."""
     check_floating("position_bias", table=table)
     check_ndim("position_bias", "table", table, "(heads, offsets)")
     check_ndim("position_bias", "index", index, "(N_q, N_k)")
-    heads, offsets = table.shape
+    offsets = table.shape[1]
     if not np.issubdtype(index.dtype, np.integer):
         raise TypeError(f"position_bias: index must have an integer dtype, got {index.dtype}")
     if index.min() < 0 or index.max() >= offsets:
         raise ValueError(
             f"position_bias: index runs from {index.min()} to {index.max()}, the table has {offsets} offsets"
         )
-    return table[:, index], PositionBiasSaved(index, (heads, offsets))
 
 
 def position_bias_backward(dbias: Array, saved: PositionBiasSaved) -> Array:
@@ -96,9 +101,15 @@ def position_bias_backward(dbias: Array, saved: PositionBiasSaved) -> Array:
     dtable : ndarray, shape (heads, H W)
     """
     index, (heads, offsets) = saved
-    check_floating("position_bias_backward", dbias=dbias)
-    check_shape("position_bias_backward", "dbias", dbias, (heads, *index.shape), "the shape of bias")
+    check_position_bias_backward(dbias, saved)
     flat = index.ravel()
     # bincount is NumPy's fast scatter-add; it adds in float64 whatever the dtype.
     rows = [np.bincount(flat, weights=dbias[h].ravel(), minlength=offsets) for h in range(heads)]
     return np.stack(rows).astype(dbias.dtype)  # (heads, offsets)
+
+
+def check_position_bias_backward(dbias: Array, saved: PositionBiasSaved) -> None:
+    """Raise unless ``dbias`` has the shape of the result."""
+    check_floating("position_bias_backward", dbias=dbias)
+    shape = (saved.table_shape[0], *saved.offsets.shape)
+    check_shape("position_bias_backward", "dbias", dbias, shape, "the shape of bias")

@@ -1,5 +1,6 @@
 """What runs the operations: the choice of a backend, and how many threads it has."""
 
+from levit_ref.runtime.memory import empty
 from levit_ref.runtime.registry import (
     BACKENDS,
     Backend,
@@ -20,6 +21,7 @@ __all__ = [
     "available_backends",
     "backend",
     "backends",
+    "empty",
     "get_backend",
     "native_serves",
     "num_threads",

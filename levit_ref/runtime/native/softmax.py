@@ -19,7 +19,7 @@ def softmax_forward(x: Array) -> tuple[Array, Array]:
 
 def softmax_backward(dy: Array, saved: Array) -> Array:
     """See :func:`levit_ref.ops.softmax_backward`."""
-    if not serves(dy):
+    if not serves(dy, saved):
         return ops.softmax_backward(dy, saved)
     check_softmax_backward(dy, saved)
     dx: Array = _native.softmax_backward(rows(dy), rows(saved)).reshape(dy.shape)

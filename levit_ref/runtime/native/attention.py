@@ -1,0 +1,80 @@
+"""Attention: :mod:`levit_ref.ops.attention`.
+
+Untapped, one kernel does all of it, and no array of the size of the probabilities exists. A tap gets to see everything
+between the inputs and the result, so with a tap the same steps run one by one; they give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from levit_ref import _native, ops
+from levit_ref.ops._checks import Array, Tap, untapped
+from levit_ref.ops.attention import AttentionSaved, check_attention, check_attention_backward
+from levit_ref.runtime.native.arrays import serves
+from levit_ref.runtime.native.softmax import softmax_backward, softmax_forward
+
+
+def attention_forward(
+    q: Array, k: Array, v: Array, bias: Array | None = None, *, scale: float, tap: Tap = untapped
+) -> tuple[Array, AttentionSaved]:
+    """See :func:`levit_ref.ops.attention_forward`.
+
+    The heads of the untapped ``context`` lie side by side in memory: merging them copies nothing.
+    """
+    if not serves(q):
+        return ops.attention_forward(q, k, v, bias, scale=scale, tap=tap)
+    check_attention(q, k, v, bias)
+    q, k, v, bias = _readable(q), _readable(k), _readable(v), None if bias is None else np.ascontiguousarray(bias)
+    if tap is untapped:
+        context: Array = _native.attention_forward(q, k, v, bias, scale).transpose(0, 2, 1, 3)
+        return context, AttentionSaved(q, k, v, bias, scale, None)
+    probs = tap("probs", _probs(q, k, bias, scale, tap))
+    context = tap("context", _native.multiply_heads(_readable(probs), v, 1, "none"))
+    return context, AttentionSaved(q, k, v, bias, scale, probs)
+
+
+def _probs(q: Array, k: Array, bias: Array | None, scale: float, tap: Tap) -> Array:
+    scores = tap("scores", _native.multiply_heads(q, k, scale, "second"))
+    if bias is not None:
+        scores = scores + bias
+    return softmax_forward(tap("scores_biased", scores))[0]
+
+
+def attention_backward(
+    dcontext: Array, saved: AttentionSaved, *, tap: Tap = untapped, out: Sequence[Array] | None = None
+) -> tuple[Array, Array, Array, Array]:
+    """See :func:`levit_ref.ops.attention_backward`."""
+    if not serves(dcontext):
+        return ops.attention_backward(dcontext, saved, tap=tap, out=out)
+    check_attention_backward(dcontext, saved, out)
+    q, k, v, bias, scale, probs = saved
+    q, k, v = _readable(q), _readable(k), _readable(v)
+    dq, dk, dv = _room_for_gradients(q, k, v) if out is None else out
+    if tap is untapped and probs is None:
+        dbias = _native.attention_backward(_readable(dcontext), q, k, v, bias, scale, dq, dk, dv)
+        return dq, dk, dv, dbias
+    if probs is None:
+        probs = _probs(q, k, bias, scale, untapped)
+    probs = _readable(probs)
+    dcontext = _readable(tap("context", dcontext))
+    dprobs = tap("probs", _native.multiply_heads(dcontext, v, 1, "second"))
+    dv[...] = _native.multiply_heads(probs, dcontext, 1, "first")
+    dscores = tap("scores_biased", softmax_backward(dprobs, probs))
+    dbias = _native.attention_backward_bias(np.ascontiguousarray(dscores))
+    dscores = _readable(tap("scores", dscores))
+    dq[...] = _native.multiply_heads(dscores, k, scale, "none")
+    dk[...] = _native.multiply_heads(dscores, q, scale, "first")
+    return dq, dk, dv, dbias
+
+
+def _readable(x: Array) -> Array:
+    """``x`` with contiguous channels: all that the kernels ask of (B, heads, N, channels)."""
+    fits = x.strides[-1] == x.itemsize and all(stride % x.itemsize == 0 for stride in x.strides)
+    return x if fits else np.ascontiguousarray(x)
+
+
+def _room_for_gradients(*arrays: Array) -> list[Array]:
+    return [_native.empty(array.shape) for array in arrays]
