@@ -3,6 +3,7 @@
 // ThreadSanitizer, and with AddressSanitizer.
 #include "runtime/thread_pool.h"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -135,6 +136,25 @@ void a_wrong_number_of_threads_is_refused() {
     CHECK(num_threads() == 2);
 }
 
+[[maybe_unused]] void threads_that_cannot_be_started_are_an_error() {
+    set_num_threads(1);
+    rlimit before;
+    CHECK(getrlimit(RLIMIT_AS, &before) == 0);
+    const rlimit little{rlim_t{1} << 29, before.rlim_max};  // each thread wants several MB for its stack
+    CHECK(setrlimit(RLIMIT_AS, &little) == 0);
+    set_num_threads(4096);
+    std::string what;
+    try {
+        sum_of_squares(10);
+    } catch (const std::runtime_error& error) {
+        what = error.what();
+    }
+    CHECK(what.find("cannot start 4096 threads: ") == 0);
+    CHECK(setrlimit(RLIMIT_AS, &before) == 0);
+    set_num_threads(3);
+    CHECK(sum_of_squares(10) == expected(10));
+}
+
 void scratch_belongs_to_its_thread() {
     set_num_threads(4);
     for (int round = 1; round <= 50; ++round) {
@@ -208,6 +228,9 @@ int main() {
     RUN(several_callers_compute_at_once);
     RUN(the_team_may_change_while_others_compute);
     RUN(a_wrong_number_of_threads_is_refused);
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)  // which need far more memory than this leaves
+    RUN(threads_that_cannot_be_started_are_an_error);
+#endif
     RUN(scratch_belongs_to_its_thread);
     RUN(buffers_are_taken_and_returned_by_many_threads);
 #if !defined(__SANITIZE_THREAD__)  // which does not know the threads of a child
