@@ -11,6 +11,7 @@ constexpr ptrdiff_t FLOAT = sizeof(float);
 // Strides in floats of a (B, heads, N, channels), whose last one has to be 1.
 template <class View, class T>
 View strides_of(const char* name, const Array& a, T* values) {
+    if (a.size() == 0) throw py::value_error(std::string(name) + " is empty");
     ptrdiff_t floats[4];
     for (int i = 0; i < 4; ++i) {
         floats[i] = a.strides(i) / FLOAT;
@@ -94,6 +95,7 @@ Array multiply_heads(const Array& a, const Array& b, float scale, const std::str
 
 Array attention_backward_bias(const Array& dscores) {
     const float* from = floats("dscores", dscores, {-1, -1, -1, -1});
+    if (dscores.size() == 0) throw py::value_error("dscores is empty");
     const AttentionSizes sizes{dscores.shape(0), dscores.shape(1), dscores.shape(2), dscores.shape(3), 0, 0};
     Array dbias = empty({sizes.heads, sizes.N_q, sizes.N_k});
     float* to = data(dbias);

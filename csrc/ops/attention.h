@@ -1,8 +1,8 @@
 // Attention: for every image and head, scores = scale q k^T + bias, probs = softmax over the keys, context = probs v.
 //
-// One task works on one head of a few images. It holds scores for a few dozen queries at a time, which are computed,
-// normalised and used while a near cache has them. Nothing of size N x N is written to memory, so the backward pass
-// computes the probabilities again, which costs less than reading them back.
+// Scores are held for a few dozen queries of one head at a time: computed, normalised and used while a near cache has them.
+// Nothing of size N x N is written to memory, so the backward pass computes the probabilities again. That costs a tenth of
+// both passes, about what it takes to write and read them where memory is shared by many threads.
 //
 // Scores are kept transposed, (N_k, queries): each lane of a vector has a query, and softmax goes down the keys. So the
 // bias is taken, and its gradient given, as (heads, N_k, N_q).

@@ -52,9 +52,13 @@ def attention_backward(
     check_attention_backward(dcontext, saved, out)
     q, k, v, bias, scale, probs = saved
     q, k, v = _readable(q), _readable(k), _readable(v)
-    dq, dk, dv = _room_for_gradients(q, k, v) if out is None else out
+    dq, dk, dv = [_native.empty(a.shape) for a in (q, k, v)] if out is None else out
     if tap is untapped and probs is None:
-        dbias = _native.attention_backward(_readable(dcontext), q, k, v, _keys_first(bias), scale, dq, dk, dv)
+        written = [a if _fits(a) else _native.empty(a.shape) for a in (dq, dk, dv)]
+        dbias = _native.attention_backward(_readable(dcontext), q, k, v, _keys_first(bias), scale, *written)
+        for gradient, result in zip((dq, dk, dv), written, strict=True):
+            if gradient is not result:
+                gradient[...] = result
         return dq, dk, dv, dbias.swapaxes(-2, -1)
     if probs is None:
         probs = _probs(q, k, bias, scale, untapped)
@@ -74,11 +78,10 @@ def _keys_first(bias: Array | None) -> Array | None:
     return None if bias is None else keys_first(bias)
 
 
+def _fits(x: Array) -> bool:
+    """Whether ``x`` has contiguous channels: all that the kernels ask of (B, heads, N, channels)."""
+    return x.strides[-1] == x.itemsize and all(stride % x.itemsize == 0 for stride in x.strides)
+
+
 def _readable(x: Array) -> Array:
-    """``x`` with contiguous channels: all that the kernels ask of (B, heads, N, channels)."""
-    fits = x.strides[-1] == x.itemsize and all(stride % x.itemsize == 0 for stride in x.strides)
-    return x if fits else np.ascontiguousarray(x)
-
-
-def _room_for_gradients(*arrays: Array) -> list[Array]:
-    return [_native.empty(array.shape) for array in arrays]
+    return x if _fits(x) else np.ascontiguousarray(x)
