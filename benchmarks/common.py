@@ -48,20 +48,25 @@ class Table:
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+    words: Sequence[str] = ()
+    """Names of the columns that hold words, and not numbers; the first one always does."""
 
     def print(self, console: Console) -> None:
-        """In the terminal; all columns but the first are numbers."""
+        """In the terminal."""
         table = RichTable(title=self.title, box=box.SIMPLE_HEAD, title_justify="left")
-        for i, name in enumerate(self.header):
-            table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+        for name in self.header:
+            table.add_column(name, justify="left" if self._holds_words(name) else "right", no_wrap=True)
         for row in self.rows:
             table.add_row(*row)
         console.print(table)
 
     def markdown(self) -> str:
         """For the page."""
-        lines = [list(self.header), ["---", *["---:"] * (len(self.header) - 1)], *self.rows]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        rule = ["---" if self._holds_words(name) else "---:" for name in self.header]
+        return "\n".join(f"| {' | '.join(line)} |" for line in (self.header, rule, *self.rows))
+
+    def _holds_words(self, name: str) -> bool:
+        return name in (self.header[0], *self.words)
 
 
 class Benchmark(Protocol):

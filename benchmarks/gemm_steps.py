@@ -3,8 +3,9 @@
     python benchmarks/gemm_steps.py                           # M = 8192 tokens, N = 512 and K = 256 channels
     python benchmarks/gemm_steps.py --json steps.json --plot steps.svg
 
-The shape is that of an MLP in the first stage of LeViT-256: 128 pictures of 64 tokens, or 42 of 196. The steps are the functions of ``gemm_steps.cpp``, which is compiled here with the package's flags and checked against
-NumPy. Then come what only the package has: the activation fused into the product, and threads.
+The shape is that of an MLP in the first stage of LeViT-256: 128 pictures of 64 tokens, or 42 of 196. The steps are the
+functions of ``gemm_steps.cpp``, which is compiled here with the package's flags and checked against NumPy. Then comes
+what only the package has: the activation fused into the product, and threads.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from levit_ref.runtime.registry import BACKENDS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+WHY, LEFT = "why", "with the compiler's vectorisation"
 
 
 class StepText(NamedTuple):
@@ -95,9 +97,7 @@ def compiled(extra: list[str]) -> Product:
     function.argtypes = [ctypes.c_int, size, size, size, pointer, pointer, pointer]
     function.restype = None
 
-    def product(
-        step: int, A: npt.NDArray[np.float32], B: npt.NDArray[np.float32], C: npt.NDArray[np.float32]
-    ) -> None:
+    def product(step: int, A: npt.NDArray[np.float32], B: npt.NDArray[np.float32], C: npt.NDArray[np.float32]) -> None:
         (M, K), N = A.shape, B.shape[1]
         function(step, M, N, K, A.ctypes.data, B.ctypes.data, C.ctypes.data)
 
@@ -185,8 +185,23 @@ def tables(record: Record) -> dict[str, Table]:
         rows.append([f"{i + 1}. {step['name']}", f"{scalar:.1f}", share, gain, f"{vectorised:.1f}", step["why"]])
     M, N, K = record["shape"]
     title = f"C ({M}, {N}) = A ({M}, {K}) B ({K}, {N}) on one core"
-    header = ["step", "GFLOP/s", "of peak", "step before", "left to the compiler", "why"]
-    return {"steps": Table(title, header, rows), "fusion": _fusion_table(record), "threads": _threads_table(record)}
+    header = ["step", "GFLOP/s", "of peak", "step before", "left to the compiler", WHY]
+    return {
+        "steps": Table(title, header, rows, words=(WHY,)),
+        "fusion": _fusion_table(record),
+        "threads": _threads_table(record),
+    }
+
+
+def sentence(record: Record, number: int) -> str:
+    """What a step reaches, for the page."""
+    i = number - 1
+    scalar, vectorised, step = rate(record, i, "scalar"), rate(record, i, "vectorised"), record["steps"][i]
+    gain = f", {times(scalar / rate(record, i - 1, 'scalar'))} the step before" if i else ""
+    text = f"**{scalar:.1f} GFLOP/s, {scalar / step['peak_gflops']:.0%} of the peak{gain}.**"
+    if abs(vectorised / scalar - 1) > 0.15:
+        text += f" ({vectorised:.1f} with the compiler's own vectorisation.)"
+    return text
 
 
 def _fusion_table(record: Record) -> Table:
@@ -231,8 +246,6 @@ def figure(record: Record) -> Figure:
     axes.legend(fontsize=8, loc="lower right")
     return fig
 
-
-LEFT = "with the compiler's vectorisation"
 
 if __name__ == "__main__":
     common.run(sys.modules[__name__])

@@ -146,7 +146,7 @@ def tables(record: Record) -> dict[str, Table]:
             cells += [_ms(numpy[i]), _ms(native[i]), _ms(torch[i]), _times(torch[i] / native[i])]
         rows.append(cells)
     title = f"ms of one call, {record['task']}; speed-up of native on PyTorch"
-    result = {"cases": Table(title, header, rows), "operations": _operations(record)}
+    result = {"cases": Table(title, header, rows, words=("shapes",)), "operations": _operations(record)}
     if any(row["operation"] == "attention" for row in record["rows"]):
         result["attention"] = _attention(record)
     return result

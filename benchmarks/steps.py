@@ -1,4 +1,4 @@
-"""A training step (forward, loss, backward, AdamW) of one network on one batch: ours on either backend, and PyTorch's."""
+"""A training step (forward, loss, backward, AdamW) of one network on one batch: ours, on either backend, and PyTorch's."""
 
 from __future__ import annotations
 
