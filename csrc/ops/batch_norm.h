@@ -17,21 +17,6 @@
 
 namespace levit::LEVIT_ISA {
 
-// n channels of the normalisation from c on.
-struct Channels {
-    vf mean, scale, bias;
-    Channels(const Normalisation& norm, const float* scales, ptrdiff_t c, int n)
-        : mean(load(norm.mean + c, n)), scale(load(scales + c, n)), bias(load(norm.bias + c, n)) {}
-    vf normalise(vf centred) const { return fma(centred, scale, bias); }
-};
-
-// weight inv_std (C,), in scratch memory.
-inline const float* scales(ptrdiff_t C, const Normalisation& norm) {
-    float* scale = scratch(Scratch::second, C);
-    for (ptrdiff_t c = 0; c < C; ++c) scale[c] = norm.weight[c] * norm.inv_std[c];
-    return scale;
-}
-
 // Blocks of rows have left their sums and their squares around their own means in partial (blocks, 2, C). The squares
 // around the mean of all are those, and those of the blocks' means around it.
 inline void merge_statistics(ptrdiff_t M, ptrdiff_t C, const float* partial, float* mean, float* variance) {
@@ -43,7 +28,7 @@ inline void merge_statistics(ptrdiff_t M, ptrdiff_t C, const float* partial, flo
             for (ptrdiff_t i = 0; i < n; ++i) means[i] += partial[t * 2 * C + c + i];
         for (ptrdiff_t i = 0; i < n; ++i) means[i] /= static_cast<double>(M);
         for (ptrdiff_t t = 0; t < blocks; ++t) {
-            const double rows = static_cast<double>(smaller(BLOCK_ROWS, M - t * BLOCK_ROWS)), share = 1 / rows;
+            const double rows = static_cast<double>(end_row(t, M) - first_row(t)), share = 1 / rows;
             const float *sum = partial + t * 2 * C + c, *square = sum + C;
             for (ptrdiff_t i = 0; i < n; ++i) {
                 const double apart = sum[i] * share - means[i];
@@ -68,6 +53,7 @@ inline void batch_norm_statistics(ptrdiff_t M, ptrdiff_t C, const float* x, floa
     auto block = [&](ptrdiff_t t) {
         float *sums = partial + t * 2 * C, *squares = sums + C;
         for_each_tile(t, M, C, [&]<int ROWS>(ptrdiff_t m, ptrdiff_t c, int n) {
+            prefetch_next_tile(x, C, m, c);
             vf row[ROWS], sum = zero(), square = zero();
             for (int r = 0; r < ROWS; ++r) sum = sum + (row[r] = load(x + (m + r) * C + c, n));
             const vf tile_mean = sum * (1.0f / ROWS);
@@ -75,7 +61,7 @@ inline void batch_norm_statistics(ptrdiff_t M, ptrdiff_t C, const float* x, floa
                 const vf centred = row[r] - tile_mean;
                 square = fma(centred, centred, square);
             }
-            const float before = static_cast<float>(m - t * BLOCK_ROWS);  // rows of the block above this tile
+            const float before = static_cast<float>(m - first_row(t));  // rows of the block above this tile
             if (before > 0) {
                 const vf sum_before = load(sums + c, n), apart = sum_before * (1 / before) - tile_mean;
                 square = square + fma(apart * apart, broadcast(before * ROWS / (before + ROWS)), load(squares + c, n));
@@ -89,19 +75,31 @@ inline void batch_norm_statistics(ptrdiff_t M, ptrdiff_t C, const float* x, floa
     merge_statistics(M, C, partial, mean, variance);
 }
 
-// y = activation((x - mean) inv_std weight + bias). The mean is subtracted and not made a part of the bias: where it is
-// large, the difference is exact, and a product of x would be rounded.
+// n channels of the normalisation from c on. The mean is subtracted and not made a part of the bias: where it is large, the
+// difference is exact, and a product of x would be rounded.
+struct Channels {
+    vf mean, scale, bias;
+    Channels(const Normalisation& norm, const float* scales, ptrdiff_t c, int n)
+        : mean(load(norm.mean + c, n)), scale(load(scales + c, n)), bias(load(norm.bias + c, n)) {}
+    vf normalise(vf centred) const { return fma(centred, scale, bias); }
+};
+
+// weight inv_std (C,), in scratch memory.
+inline const float* scales(ptrdiff_t C, const Normalisation& norm) {
+    float* scale = scratch(Scratch::second, C);
+    for (ptrdiff_t c = 0; c < C; ++c) scale[c] = norm.weight[c] * norm.inv_std[c];
+    return scale;
+}
+
+// y = activation((x - mean) inv_std weight + bias)
 inline void batch_norm_apply(ptrdiff_t M, ptrdiff_t C, const float* x, const Normalisation& norm, Activation activation,
                              float* y) {
     const float* scale = scales(C, norm);
     with_activation(activation, [&]<Activation KIND>() {
         auto block = [&](ptrdiff_t t) {
-            for_each_tile(t, M, C, [&]<int ROWS>(ptrdiff_t m, ptrdiff_t c, int n) {
+            for_each_vector_of_block(t, M, C, [&](ptrdiff_t i, ptrdiff_t c, int n) {
                 const Channels at(norm, scale, c, n);
-                for (int r = 0; r < ROWS; ++r) {
-                    const ptrdiff_t i = (m + r) * C + c;
-                    store(y + i, activate(KIND, at.normalise(load(x + i, n) - at.mean)), n);
-                }
+                store(y + i, activate(KIND, at.normalise(load(x + i, n) - at.mean)), n);
             });
         };
         parallel_for(row_blocks(M), block);
@@ -118,13 +116,15 @@ inline void batch_norm_backward(ptrdiff_t M, ptrdiff_t C, const float* dy, const
     const float* scale = scales(C, norm);
     const ptrdiff_t blocks = row_blocks(M);
     float* partial = scratch(Scratch::packed, blocks * 2 * C);  // (blocks, 2, C): sums of g, and of g (x - mean)
-    float* shift = scratch(Scratch::third, 2 * C);              // (2, C): what dx has of the two sums
+    float* shift = scratch(Scratch::third, 2 * C);              // (2, C): dbias / M, and inv_std dweight / M
     float* slope = shift + C;
     with_activation(activation, [&]<Activation KIND>() {
         auto add_up = [&](ptrdiff_t t) {
             float *sums = partial + t * 2 * C, *products = sums + C;
             set_to_zero(sums, 2 * C);
             for_each_tile(t, M, C, [&]<int ROWS>(ptrdiff_t m, ptrdiff_t c, int n) {
+                prefetch_next_tile(x, C, m, c);
+                prefetch_next_tile(dy, C, m, c);
                 const Channels at(norm, scale, c, n);
                 vf sum = load(sums + c, n), product = load(products + c, n);
                 for (int r = 0; r < ROWS; ++r) {
@@ -147,15 +147,12 @@ inline void batch_norm_backward(ptrdiff_t M, ptrdiff_t C, const float* dy, const
             slope[c] = norm.inv_std[c] * dweight[c] / static_cast<float>(M);
         }
         auto differentiate = [&](ptrdiff_t t) {
-            for_each_tile(t, M, C, [&]<int ROWS>(ptrdiff_t m, ptrdiff_t c, int n) {
+            for_each_vector_of_block(t, M, C, [&](ptrdiff_t i, ptrdiff_t c, int n) {
                 const Channels at(norm, scale, c, n);
-                const vf shifts = load(shift + c, n), slopes = load(slope + c, n);
-                for (int r = 0; r < ROWS; ++r) {
-                    const ptrdiff_t i = (m + r) * C + c;
-                    const vf centred = load(x + i, n) - at.mean;
-                    const vf g = load(dy + i, n) * activation_slope(KIND, at.normalise(centred));
-                    store(dx + i, (training ? g - fma(centred, slopes, shifts) : g) * at.scale, n);
-                }
+                const vf centred = load(x + i, n) - at.mean;
+                vf g = load(dy + i, n) * activation_slope(KIND, at.normalise(centred));
+                if (training) g = g - fma(centred, load(slope + c, n), load(shift + c, n));
+                store(dx + i, g * at.scale, n);
             });
         };
         parallel_for(blocks, differentiate);

@@ -13,20 +13,38 @@
 namespace levit::LEVIT_ISA {
 
 constexpr ptrdiff_t BLOCK_ROWS = 128;
-constexpr int TILE_ROWS = 8;  // what is constant over rows is loaded once for so many
+constexpr int TILE_ROWS = 4;
 
 inline ptrdiff_t row_blocks(ptrdiff_t M) { return ceil_div(M, BLOCK_ROWS); }
+inline ptrdiff_t first_row(ptrdiff_t block) { return block * BLOCK_ROWS; }
+inline ptrdiff_t end_row(ptrdiff_t block, ptrdiff_t M) { return smaller(first_row(block) + BLOCK_ROWS, M); }
 
-// f<ROWS>(m, c, n) for the tiles that cover the rows of block t: rows m .. m + ROWS, n channels from c on. ROWS is TILE_ROWS,
-// or 1 for what is left at the end. Row after row of tiles: memory is read from front to back.
+// f<ROWS>(m, c, n) for the tiles that cover the rows of a block of x (M, C): rows m .. m + ROWS, n channels from c on. ROWS is
+// TILE_ROWS, or 1 for rows that are left at the end. What belongs to a channel, such as its sum, is loaded and stored once for
+// each tile. For passes that read and do not write: stores to several rows in turn are slow where a cache misses.
 template <class F>
-inline void for_each_tile(ptrdiff_t t, ptrdiff_t M, ptrdiff_t C, F f) {
-    ptrdiff_t m = t * BLOCK_ROWS;
-    const ptrdiff_t end = smaller(m + BLOCK_ROWS, M);
+inline void for_each_tile(ptrdiff_t block, ptrdiff_t M, ptrdiff_t C, F f) {
+    ptrdiff_t m = first_row(block);
+    const ptrdiff_t end = end_row(block, M);
     for (; m + TILE_ROWS <= end; m += TILE_ROWS)
         for_each_vector(C, [&](ptrdiff_t c, int n) { f.template operator()<TILE_ROWS>(m, c, n); });
     for (; m < end; ++m)
         for_each_vector(C, [&](ptrdiff_t c, int n) { f.template operator()<1>(m, c, n); });
+}
+
+// The processor foresees a walk from front to back, but not one through several rows at once. So for each tile, the same
+// amount of the rows below it is asked for, in the order of memory.
+inline void prefetch_next_tile(const float* x, ptrdiff_t C, ptrdiff_t m, ptrdiff_t c) {
+    const float* next = x + (m + TILE_ROWS) * C + c * TILE_ROWS;
+    for (int i = 0; i < TILE_ROWS * LANES; i += CACHE_LINE) prefetch_to_l1(next + i);
+}
+
+// f(i, c, n) for the vectors of a block of x (M, C), from front to back: n values from x[i] on, which are those of channel c
+// and the next.
+template <class F>
+inline void for_each_vector_of_block(ptrdiff_t block, ptrdiff_t M, ptrdiff_t C, F f) {
+    for (ptrdiff_t m = first_row(block); m < end_row(block, M); ++m)
+        for_each_vector(C, [&](ptrdiff_t c, int n) { f(m * C + c, c, n); });
 }
 
 inline void set_to_zero(float* x, ptrdiff_t n) {
@@ -54,6 +72,7 @@ inline void sum_rows(ptrdiff_t M, ptrdiff_t C, const float* x, float* sums) {
         float* sum = partial + t * C;
         set_to_zero(sum, C);
         for_each_tile(t, M, C, [&]<int ROWS>(ptrdiff_t m, ptrdiff_t c, int n) {
+            prefetch_next_tile(x, C, m, c);
             vf total = load(sum + c, n);
             for (int r = 0; r < ROWS; ++r) total = total + load(x + (m + r) * C + c, n);
             store(sum + c, total, n);

@@ -34,7 +34,8 @@ constexpr int LANES = 4;
 
 typedef float vf __attribute__((vector_size(LANES * sizeof(float))));
 typedef int32_t vi __attribute__((vector_size(LANES * sizeof(int32_t))));
-typedef float vf_unaligned __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
+// At any address. (By the rules of both compilers, a vector may alias what floats it is made of.)
+typedef float vf_unaligned __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
 inline vf load(const float* p) { return *reinterpret_cast<const vf_unaligned*>(p); }
 inline void store(float* p, vf x) { *reinterpret_cast<vf_unaligned*>(p) = x; }

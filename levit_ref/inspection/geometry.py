@@ -53,6 +53,11 @@ class TokenGrid:
         """Row and column of the pixel on which a token, given by its own row and column, stands."""
         return self.origin + self.pitch * token[0], self.origin + self.pitch * token[1]
 
+    def nearest(self, pixel: tuple[int, int]) -> tuple[int, int]:
+        """Row and column of the token that stands nearest to a pixel, given by its row and column."""
+        row, column = (round((place - self.origin) / self.pitch) for place in pixel)
+        return min(max(row, 0), self.rows - 1), min(max(column, 0), self.columns - 1)
+
     def index(self, token: tuple[int, int]) -> int:
         """Place of a token, given by row and column, in arrays of shape (..., N, ...).
 

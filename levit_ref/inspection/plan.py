@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,17 +11,27 @@ from levit_ref import ops
 from levit_ref.inspection.activations import Activations
 from levit_ref.inspection.edits import Edit, Edits, edited
 from levit_ref.inspection.names import matches, nearest
-from levit_ref.nn import ConvNorm, LeViT, LinearNorm, NormLinear, Residual, SelectiveTap
+from levit_ref.nn import BatchNorm, ConvNorm, LeViT, LinearNorm, Module, Residual, SelectiveTap
 from levit_ref.nn.attention import BiasedAttention
 from levit_ref.nn.specs import catalogue
 from levit_ref.ops._checks import Array
 from levit_ref.runtime import BACKENDS, get_backend
 
-FUSING = {
-    "attention": ("attention_forward", (BiasedAttention,)),
-    "normalisation": ("batch_norm_forward", (ConvNorm, LinearNorm, NormLinear)),
-}
-"""What a backend may fuse as long as nobody looks inside: the operation, and the components that call it."""
+
+def _is_attention(module: Module) -> bool:
+    return isinstance(module, BiasedAttention)
+
+
+def _is_normalisation_with_activation(module: Module) -> bool:
+    norm = module.bn if isinstance(module, (ConvNorm, LinearNorm)) else None
+    return isinstance(norm, BatchNorm) and norm.activation != "identity"
+
+
+FUSING: Sequence[tuple[str, str, Callable[[Module], bool]]] = [
+    ("attention", "attention_forward", _is_attention),
+    ("normalisation with activation", "batch_norm_forward", _is_normalisation_with_activation),
+]
+"""What a backend may fuse as long as nobody looks inside: in words, the operation, and which components call it."""
 
 
 class StopPass(Exception):  # noqa: N818 (no error: it never reaches the caller)
@@ -144,10 +154,10 @@ def unfused(model: LeViT, watched: Iterable[str]) -> list[str]:
     backend = get_backend()
     inside = {name[:dot] for name in watched for dot in range(len(name)) if name[dot] == "."}
     notes = []
-    for what, (operation, kinds) in FUSING.items():
+    for what, operation, calls in FUSING:
         if getattr(BACKENDS[backend], operation) is getattr(ops, operation) or model.dtype != np.float32:
             continue  # NumPy's, which fuses nothing
-        components = [name for name, module in model.named_modules() if name in inside and isinstance(module, kinds)]
+        components = [name for name, module in model.named_modules() if name in inside and calls(module)]
         if components:
             notes.append(f"{backend} backend: {what} ran step by step, not fused, in {', '.join(components)}")
     return notes

@@ -20,7 +20,8 @@ def rows(x: Array) -> Array:
 class MemoryOrder:
     """The axes of an array as memory has them, outermost first: (0, 2, 3, 1) for images whose channels are innermost.
 
-    What works on every value by itself goes through memory as it lies, and its result is laid out the same way.
+    What works on every value by itself goes through memory as it lies, and its result is laid out the same way. The
+    first axis, the batch, stays the outermost.
 
     Parameters
     ----------
@@ -29,7 +30,9 @@ class MemoryOrder:
 
     def __init__(self, x: Array) -> None:
         self.shape = x.shape
-        self.axes = None if x.flags.c_contiguous else sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+        self.axes: list[int] | None = None  # the usual order
+        if not x.flags.c_contiguous:
+            self.axes = [0, *sorted(range(1, x.ndim), key=lambda axis: -abs(x.strides[axis]))]
 
     def flat(self, x: Array) -> Array:
         """The values of an array of this shape, (x.size,); a copy only where they lie in another order."""

@@ -7,7 +7,7 @@ import numpy as np
 from levit_ref import _native, ops
 from levit_ref.ops._checks import Array
 from levit_ref.ops.residual import ResidualSaved, check_residual, check_residual_backward
-from levit_ref.runtime.native.arrays import serves
+from levit_ref.runtime.native.arrays import MemoryOrder, serves
 
 
 def residual_forward(x: Array, branch: Array, factor: Array | None = None) -> tuple[Array, ResidualSaved]:
@@ -17,7 +17,8 @@ def residual_forward(x: Array, branch: Array, factor: Array | None = None) -> tu
     check_residual(x, branch, factor)
     if factor is not None:
         factor = np.ascontiguousarray(factor)
-    y: Array = _native.residual_forward(_images(x), _images(branch), factor).reshape(x.shape)
+    order = MemoryOrder(x)
+    y = order.shaped(_native.residual_forward(_images(x, order), _images(branch, order), factor))
     return y, ResidualSaved(x.shape, None if factor is None else factor.reshape(-1, *[1] * (x.ndim - 1)))
 
 
@@ -27,10 +28,10 @@ def residual_backward(dy: Array, saved: ResidualSaved) -> tuple[Array, Array]:
         return ops.residual_backward(dy, saved)
     check_residual_backward(dy, saved)
     factor = np.ascontiguousarray(saved.factor).reshape(-1)
-    dbranch: Array = _native.residual_backward(_images(dy), factor).reshape(dy.shape)
-    return dy, dbranch
+    order = MemoryOrder(dy)
+    return dy, order.shaped(_native.residual_backward(_images(dy, order), factor))
 
 
-def _images(x: Array) -> Array:
-    """(B, ...) as a contiguous (B, size); a copy only if it has to be."""
-    return np.ascontiguousarray(x).reshape(len(x), -1)
+def _images(x: Array, order: MemoryOrder) -> Array:
+    """(B, values of an image)."""
+    return order.flat(x).reshape(len(x), -1)
