@@ -5,8 +5,8 @@
     python benchmarks/refresh_docs.py --tables-only            # the page again, from the records that are there
     python benchmarks/refresh_docs.py --threads 1 --turns 3    # options for every benchmark
 
-Each benchmark leaves its record in ``docs/performance/NAME.json`` and its plot beside it. In the page, what stands between
-``<!-- from: NAME TABLE -->`` and ``<!-- end -->`` is made from the record; so text and numbers cannot drift apart.
+Each benchmark leaves its record in ``docs/performance/NAME.json`` and its plot beside it. In the page, what stands
+between ``<!-- from: NAME TABLE -->`` and ``<!-- end -->`` is made from the record: text and numbers cannot drift apart.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def _calls(function: Callable[..., Tensor], case: Case, layout: Any) -> tuple[Ca
         return function(*args, **case.kwargs)
 
     y = forward()
-    dy = torch.ones_like(y) if case.dy is None or y.ndim == 0 else tensor(case.dy)
+    dy = tensor(case.dy) if y.ndim else torch.full_like(y, float(case.dy))
 
     def backward() -> Any:
         return torch.autograd.grad(y, wanted, dy, retain_graph=True)
