@@ -24,7 +24,7 @@ import numpy as np
 from common import COLOURS, Record, Table, milliseconds, times
 from matplotlib.figure import Figure
 from recording import Case, has_kernel, record_cases
-from steps import OurStep, task_arguments, task_of
+from steps import OurStep, TorchStep, task_arguments, task_of
 
 import levit_ref
 from levit_ref.runtime.registry import BACKENDS
@@ -69,7 +69,21 @@ def measure(args: argparse.Namespace) -> Record:
                 "seconds": seconds,
             }
         )
-    return {"task": task_of(args).name, "rows": rows}
+    record = {"task": task_of(args).name, "rows": rows}
+    return {**record, "update": _update(args)} if fnmatch.fnmatch("AdamW", args.only) else record
+
+
+def _update(args: argparse.Namespace) -> Record:
+    """AdamW on all parameters of the model; no operation of the network, but with a kernel as well."""
+    ways: dict[str, Callable[[], object]] = {}
+    for backend in levit_ref.available_backends():
+        ours = OurStep(task_of(args), backend)
+        ours()
+        ways[backend] = ours.update
+    theirs = TorchStep(task_of(args))
+    theirs()
+    ways["PyTorch fused"] = theirs.optimizer.step
+    return {"parameters": ours.model.flat_data.size, "seconds": common.race(ways, args).record()}
 
 
 def _random_like(dy: Any) -> Any:
@@ -150,6 +164,11 @@ def tables(record: Record) -> dict[str, Table]:
     result = {"cases": Table(title, header, rows, words=("shapes",)), "operations": _operations(record)}
     if any(row["operation"] == "attention" for row in record["rows"]):
         result["attention"] = _attention(record)
+    if "update" in record:
+        seconds = {name: s["median"] for name, s in record["update"]["seconds"].items()}
+        rows = [[name, _ms(s), _times(seconds["PyTorch fused"] / s)] for name, s in seconds.items()]
+        title = f"AdamW, {record['update']['parameters'] / 1e6:.2f} million parameters"
+        result["update"] = Table(title, ["", "ms", "speed-up on PyTorch"], rows)
     return result
 
 

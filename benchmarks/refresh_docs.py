@@ -54,22 +54,22 @@ def filled(page: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         opening, name, what, closing = match.groups()
-        record = record_of(name)
-        return (
-            opening + (f"*Not measured yet: {name}.*" if record is None else _text(name, what, record)) + f"\n{closing}"
-        )
+        return f"{opening}{_text(name, what)}\n{closing}"
 
     return BLOCK.sub(block, page)
 
 
-def _text(name: str, what: str, record: common.Record) -> str:
+def _text(name: str, what: str) -> str:
+    """What stands in a block: a table, or with ``step 3`` a sentence about a step."""
     benchmark: Any = import_module(RUNS[name][0])
-    if what == "about":
-        return f"`{record['command']}`: {common.describe(record)}."
+    record = record_of(name)
     kind, _, number = what.partition(" ")
-    if kind == "step":
+    if record is not None and kind == "step":
         return benchmark.sentence(record, int(number))
-    table: common.Table = benchmark.tables(record)[what]
+    tables: dict[str, common.Table] = {} if record is None else benchmark.tables(record)
+    if record is None or what not in tables:
+        return f"*Not measured yet: {name}.*"
+    table = tables[what]
     return f"{table.title}:\n\n{table.markdown()}\n\n<sub>`{record['command']}`: {common.describe(record)}.</sub>"
 
 

@@ -57,6 +57,7 @@ def test_gemm(tmp_path: Path) -> None:
 def test_ops(tmp_path: Path, options: list[str]) -> None:
     record = run("ops", tmp_path, *TINY, "--all", *options)
     assert record["rows"]
+    assert "update" not in record  # the pattern asks for other operations
     for row in record["rows"]:
         assert {"numpy", *levit_ref.available_backends()} <= set(row["seconds"])
         assert any(name.startswith("PyTorch") for name in row["seconds"])
