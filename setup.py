@@ -87,4 +87,5 @@ def extension() -> Extension:
     )
 
 
-setup(ext_modules=[extension()], cmdclass={"build_ext": BuildKernels})
+if __name__ == "__main__":  # tests/csrc takes the flags from here
+    setup(ext_modules=[extension()], cmdclass={"build_ext": BuildKernels})

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -26,8 +27,10 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def measure_peak(threads: int | None = None, seconds: float = 0.3) -> tuple[float, str]:
-    """Peak in GFLOP/s of ``threads`` cores together, the best of five tries, and how it was found.
+def measure_peak(
+    threads: int | None = None, seconds: float = 0.3, clock: Callable[[], float] = time.perf_counter
+) -> tuple[float, str]:
+    """Peak in GFLOP/s of ``threads`` cores together, the best of all tries in so many seconds, and how it was found.
 
     Without a C compiler the best large matrix product of NumPy stands in for it, a few percent below.
     """
@@ -39,16 +42,18 @@ def measure_peak(threads: int | None = None, seconds: float = 0.3) -> tuple[floa
     def one_core(iterations: int) -> float:
         return float(loop(iterations, (ctypes.c_float * 1)(0.0)))  # ctypes releases the GIL
 
-    iterations = 1_000_000
+    # Short tries: other processes leave gaps of a few milliseconds, and one try in a gap is enough. Several threads
+    # need longer ones, for it takes a while until all have started.
+    one_try = 0.003 if threads == 1 else 0.015
+    iterations, best, end = 100_000, 0.0, time.perf_counter() + seconds
     with ThreadPoolExecutor(threads) as pool:
-        start = time.perf_counter()
-        list(pool.map(one_core, [iterations] * threads))
-        iterations = max(1, int(iterations * seconds / 5 / (time.perf_counter() - start)))
-        best = 0.0
-        for _ in range(5):
-            start = time.perf_counter()
-            operations = sum(pool.map(one_core, [iterations] * threads))
-            best = max(best, operations / (time.perf_counter() - start))
+        run_all = map if threads == 1 else pool.map
+        while best == 0.0 or time.perf_counter() < end:
+            start = clock()
+            operations = sum(run_all(one_core, [iterations] * threads))
+            spent = clock() - start
+            best = max(best, operations / spent)
+            iterations = max(1, int(best / operations * iterations * one_try))
     return best / 1e9, f"FMA loop on {threads} cores"
 
 

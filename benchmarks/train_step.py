@@ -1,172 +1,162 @@
-"""One training step (forward, loss, backward, AdamW) of the NumPy backend beside PyTorch, eager and compiled.
+"""One training step (forward, loss, backward, AdamW): NumPy, native, PyTorch eager, torch.compile.
 
     python benchmarks/train_step.py                                       # 128S widths, 32x32 pictures, batch 128
     python benchmarks/train_step.py --model levit_128s --batch 16         # 224x224
-    python benchmarks/train_step.py --json step.json
+    python benchmarks/train_step.py --threads 1 --no-compile --json step.json --plot step.svg
 
-The same weights, the same batch, the same threads, in one process and in turns, so that a change of the machine's
-speed hits all alike. Before anything is timed, loss and gradients of all must agree.
+The same weights, the same batch, the same threads, in one process and in turns. Before anything is timed, loss and
+gradients of all must agree. A second table says which operations the native step spends its time in.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
-import time
-from collections.abc import Callable
-from pathlib import Path
+import sys
 
-import numpy as np
-import torch
-from peak import available_cores, measure_peak
-from torch_levit import TorchLeViT
+import common
+from common import COLOURS, Record, Table, milliseconds, times
+from matplotlib.figure import Figure
+from recording import has_kernel, record_cases, time_operations
+from steps import OurStep, Step, Task, TorchStep, check_agreement, task_arguments, task_of
 
 import levit_ref
-from levit_ref import ops
-from levit_ref.nn import LeViT, count_macs
-from levit_ref.training.flat import BoolArray, decay_mask
-from levit_ref.training.optimizer import AdamW
 
-LR, WEIGHT_DECAY = 1e-3, 0.05
+EAGER, CHANNELS_LAST, COMPILE = "PyTorch eager", "PyTorch eager, channels_last", "torch.compile"
+OURS = {"numpy": "NumPy", "native": "native"}
 
 
-def _decay_mask(model: LeViT) -> BoolArray:
-    return decay_mask((name, parameter.shape) for name, parameter in model.named_parameters())
-
-
-def torch_loss(heads: list[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-    """Mean of the heads' cross-entropies."""
-    return torch.stack([torch.nn.functional.cross_entropy(head, labels) for head in heads]).mean()
-
-
-def numpy_step(model: LeViT, images: np.ndarray, labels: np.ndarray) -> tuple[Callable[[], float], Callable[[], float]]:
-    """Loss with gradients, and the whole step, of our model."""
-    optimizer = AdamW(model.flat_data, model.flat_grad, _decay_mask(model), weight_decay=WEIGHT_DECAY)
-
-    def gradients() -> float:
-        model.zero_grad()
-        heads = [head for head in model.forward_heads(images) if head is not None]
-        losses = [ops.cross_entropy_forward(head, labels) for head in heads]
-        dheads = [ops.cross_entropy_backward(1 / len(heads), saved) for _, saved in losses]
-        model.backward_parameters(dheads[0], dheads[1] if len(heads) > 1 else None)
-        return float(sum(loss for loss, _ in losses)) / len(heads)
-
-    def step() -> float:
-        loss = gradients()
-        optimizer.step(LR)
-        return loss
-
-    return gradients, step
-
-
-def torch_step(model: TorchLeViT, images: np.ndarray, labels: np.ndarray, compiled: bool) -> Callable[[], float]:
-    """The whole step in PyTorch; the optimiser is the fused one, which is its fastest."""
-    x, y = torch.from_numpy(images), torch.from_numpy(labels)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, fused=True)
-    run = torch.compile(model) if compiled else model
-
-    def step() -> float:
-        optimizer.zero_grad(set_to_none=True)
-        loss = torch_loss(run(x), y)
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
-
-    return step
-
-
-def check_agreement(ours: LeViT, theirs: TorchLeViT, images: np.ndarray, labels: np.ndarray) -> None:
-    """Refuse to time two different computations."""
-    gradients, _ = numpy_step(ours, images, labels)
-    loss = gradients()
-    loss_torch = torch_loss(theirs(torch.from_numpy(images)), torch.from_numpy(labels))
-    loss_torch.backward()
-    scale = float(np.abs(ours.flat_grad).max())
-    named = dict(theirs.named_parameters())
-    differences = (np.abs(p.grad - np.asarray(named[name].grad)).max() for name, p in ours.named_parameters())
-    worst = float(max(differences)) / scale
-    if abs(loss - float(loss_torch.detach())) > 1e-4 or worst > 1e-3:
-        raise SystemExit(f"the two disagree: loss {loss} and {float(loss_torch.detach())}, gradients by {worst:.1e}")
-    theirs.zero_grad()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="levit_128s_32px")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each; the median of their medians is printed")
-    parser.add_argument("--steps", type=int, default=4, help="steps of each turn")
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this benchmark."""
+    task_arguments(parser)
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out (it takes a minute)")
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    args = parser.parse_args()
+    parser.add_argument("--no-numpy", action="store_true", help="leave the NumPy backend out")
 
-    threads = available_cores()
-    torch.set_num_threads(threads)
-    rng = np.random.default_rng(0)
-    ours = levit_ref.create_model(args.model, num_classes=10)
-    images = rng.standard_normal((args.batch, 3, *ours.image_size), np.float32)
-    labels = rng.integers(0, 10, args.batch)
 
-    def torch_model() -> TorchLeViT:
-        model = TorchLeViT(ours.config, 10, ours.stem.resolution)
-        state = {name: torch.from_numpy(array.copy()) for name, array in ours.state_dict().items()}
-        model.load_state_dict(state)
-        return model.train()
+def measure(args: argparse.Namespace) -> Record:
+    """Time the whole step, then its parts."""
+    import torch
 
-    check_agreement(ours, torch_model(), images, labels)
-    steps = {
-        "NumPy": numpy_step(ours, images, labels)[1],
-        "PyTorch eager": torch_step(torch_model(), images, labels, compiled=False),
-    }
+    torch.set_num_threads(args.threads)
+    task = task_of(args)
+    backends = [name for name in levit_ref.available_backends() if not (args.no_numpy and name == "numpy")]
+    for backend in backends:
+        check_agreement(task, backend)
+    steps: dict[str, Step] = {OURS[backend]: OurStep(task, backend) for backend in backends}
+    steps[EAGER], steps[CHANNELS_LAST] = TorchStep(task), TorchStep(task, channels_last=True)
     if not args.no_compile:
-        steps["torch.compile"] = torch_step(torch_model(), images, labels, compiled=True)
-    for step in steps.values():  # warm up: caches, and the compiler
-        step()
-        step()
+        faster = common.race({name: steps[name] for name in (EAGER, CHANNELS_LAST)}, args)
+        channels_last = faster.median(CHANNELS_LAST) < faster.median(EAGER)
+        steps[COMPILE] = TorchStep(task, channels_last=channels_last, compiled=True)
+        steps[COMPILE]()
+    race = common.race(steps, args, seconds=0.5)
+    fastest = backends[-1]
+    return {
+        "task": task.name,
+        "images": task.batch,
+        "gflop": task.gflop(),
+        "peak_gflops": race.peak_gflops,
+        "seconds": race.record(),
+        "breakdown": breakdown(task, fastest, common.CLOCKS[args.clock]),
+    }
 
-    peak, how = measure_peak()
-    medians: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(args.rounds):
-        for name, step in steps.items():
-            time.sleep(0.1)  # the threads of the one before stop spinning
-            step()
-            times = []
-            for _ in range(args.steps):
-                start = time.perf_counter()
-                step()
-                times.append(time.perf_counter() - start)
-            medians[name].append(statistics.median(times))
-    peak = max(peak, measure_peak()[0])
 
-    macs = count_macs(ours)
-    gflop = 3 * 2 * macs * args.batch / 1e9  # backward is two products for each one forward
-    print(f"{args.model}, batch {args.batch}, {ours.image_size[0]}x{ours.image_size[1]}: {gflop:.1f} GFLOP a step")
-    print(f"{threads} threads, peak {peak:.0f} GFLOP/s ({how}); numpy {np.__version__}, torch {torch.__version__}")
-    print(f"{'':16}{'ms (median)':>12}{'min':>8}{'images/s':>10}{'of peak':>9}{'time / eager':>14}")
-    ratios = {}
-    for name, times in medians.items():
-        ms = statistics.median(times)
-        pairs = [a / b for a, b in zip(times, medians["PyTorch eager"], strict=True)]
-        ratios[name] = statistics.median(pairs)
-        share = gflop / ms / peak
-        print(
-            f"{name:16}{ms * 1e3:12.0f}{min(times) * 1e3:8.0f}{args.batch / ms:10.0f}{share:9.0%}{ratios[name]:14.2f}"
-        )
-    if args.json:
-        record = {
-            "model": args.model,
-            "batch": args.batch,
-            "gflop_per_step": gflop,
-            "peak_gflops": peak,
-            "threads": threads,
-            "machine": platform.processor() or platform.machine(),
-            "seconds": medians,
-            "time_relative_to_eager": ratios,
+def breakdown(task: Task, backend: str, clock: common.Clock, steps: int = 5) -> Record:
+    """Time of every operation in a step of ``backend``; the median over some steps."""
+    step = OurStep(task, backend)
+    step()
+    gflop: dict[str, float] = {}
+    for case in record_cases(step.gradients, backend):
+        forward, backward = f"{case.operation}_forward", f"{case.operation}_backward"
+        gflop[forward] = gflop.get(forward, 0) + 2e-9 * case.calls * case.multiply_adds
+        gflop[backward] = gflop.get(backward, 0) + 2e-9 * case.calls * case.backward_multiply_adds
+
+    samples: dict[str, list[float]] = {}
+    calls: dict[str, int] = {}
+    for _ in range(steps):
+        spent = time_operations(step.gradients, backend, clock)
+        update = common.seconds_of(step.update, clock)
+        whole = common.seconds_of(step, clock)
+        rest = whole - update - sum(seconds for _, seconds in spent.values())
+        for name, (count, seconds) in {**spent, "AdamW": (1, update), "everything else": (0, rest)}.items():
+            samples.setdefault(name, []).append(seconds)
+            calls[name] = count
+    rows = [
+        {
+            "operation": name,
+            "calls": calls[name],
+            "seconds": statistics.median(seconds),
+            "gflop": gflop.get(name, 0.0),
+            "kernel": name == "AdamW" or (name != "everything else" and has_kernel(name)),
         }
-        args.json.write_text(json.dumps(record, indent=2) + "\n")
+        for name, seconds in samples.items()
+    ]
+    return {"backend": backend, "rows": sorted(rows, key=lambda row: -row["seconds"])}
+
+
+def best_torch(record: Record) -> str:
+    """The fastest of PyTorch's ways."""
+    torch = [name for name in record["seconds"] if "orch" in name]
+    return min(torch, key=lambda name: record["seconds"][name]["median"])
+
+
+def tables(record: Record) -> dict[str, Table]:
+    """The steps, and the breakdown."""
+    seconds, best = record["seconds"], best_torch(record)
+    rows = [
+        [
+            name,
+            milliseconds(s["median"]),
+            milliseconds(s["minimum"]),
+            f"{record['images'] / s['median']:.0f}",
+            f"{record['gflop'] / s['median'] / record['peak_gflops']:.0%}",
+            *(times(seconds[torch]["median"] / s["median"]) for torch in (EAGER, best)),
+        ]
+        for name, s in seconds.items()
+    ]
+    title = f"{record['task']}: {record['gflop']:.1f} GFLOP a step, peak {record['peak_gflops']:.0f} GFLOP/s"
+    header = ["", "ms (median)", "ms (best)", "images/s", "of peak", "speed-up on eager", "on best PyTorch"]
+    return {"steps": Table(title, header, rows), "breakdown": _breakdown_table(record)}
+
+
+def _breakdown_table(record: Record) -> Table:
+    parts = record["breakdown"]
+    whole = sum(row["seconds"] for row in parts["rows"])
+    rows = [
+        [
+            row["operation"],
+            str(row["calls"] or ""),
+            milliseconds(row["seconds"]),
+            f"{row['seconds'] / whole:.1%}",
+            f"{row['gflop'] / row['seconds'] / record['peak_gflops']:.0%}" if row["gflop"] else "",
+            "kernel" if row["kernel"] else "",
+        ]
+        for row in parts["rows"]
+    ]
+    title = f"Where the {parts['backend']} step spends its time"
+    return Table(title, ["operation", "calls", "ms", "share", "of peak", "by"], rows)
+
+
+def figure(record: Record) -> Figure:
+    """Bars: the step of each, and ours cut into operations."""
+    fig = common.new_figure(8, 3.2)
+    axes, parts = fig.subplots(1, 2, width_ratios=(3, 2))
+    names = list(record["seconds"])
+    medians = [1e3 * record["seconds"][name]["median"] for name in names]
+    colours = [COLOURS.get(name, COLOURS["PyTorch"]) for name in names]
+    common.labelled_bars(axes, [name.replace(", ", ",\n") for name in names], medians, colours, "{:.0f}")
+    floor = 1e3 * record["gflop"] / record["peak_gflops"]
+    axes.axvline(floor, color=COLOURS["peak"], linestyle="--", linewidth=1)
+    axes.set_title(f"{record['task']}\nms a step (dashed: all products at the FMA peak)", fontsize=9)
+
+    rows = record["breakdown"]["rows"]
+    shown, rest = rows[:9], rows[9:]
+    labels = [row["operation"].replace("_", " ") for row in shown] + (["the rest"] if rest else [])
+    values = [1e3 * row["seconds"] for row in shown] + ([1e3 * sum(row["seconds"] for row in rest)] if rest else [])
+    common.labelled_bars(parts, labels, values, [COLOURS["native"]] * len(values), "{:.1f}")
+    parts.set_title(f"ms in the {record['breakdown']['backend']} step", fontsize=9)
+    return fig
 
 
 if __name__ == "__main__":
-    main()
+    common.run(sys.modules[__name__])

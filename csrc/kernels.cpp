@@ -3,11 +3,17 @@
 #include "kernels.h"
 
 #include "ops/attention_steps.h"
+#include "ops/batch_norm.h"
+#include "ops/conv.h"
+#include "ops/elementwise.h"
 #include "ops/linear.h"
+#include "ops/losses.h"
+#include "ops/pictures.h"
 #include "ops/position_bias.h"
 #include "ops/reduce.h"
 #include "ops/softmax.h"
 #include "ops/tokens.h"
+#include "ops/training.h"
 
 namespace levit {
 
@@ -24,6 +30,9 @@ const Kernels& LEVIT_NAME(kernels_, LEVIT_ISA)() {
         .linear_forward = linear_forward,
         .linear_backward_x = linear_backward_x,
         .linear_backward_weight = linear_backward_weight,
+        .conv2d_forward = conv2d_forward,
+        .conv2d_backward_x = conv2d_backward_x,
+        .conv2d_backward_weight = conv2d_backward_weight,
         .attention_forward = attention_forward,
         .attention_backward = attention_backward,
         .heads_by_transposed = heads_by_transposed,
@@ -39,6 +48,22 @@ const Kernels& LEVIT_NAME(kernels_, LEVIT_ISA)() {
         .average_pool_forward = average_pool_forward,
         .average_pool_backward = average_pool_backward,
         .sum_rows = sum_rows,
+        .sum_of_squares = sum_of_squares,
+        .scale = scale,
+        .clip_units = clip_units,
+        .adamw_step = adamw_step,
+        .move_average = move_average,
+        .augment = augment,
+        .batch_norm_statistics = batch_norm_statistics,
+        .batch_norm_apply = batch_norm_apply,
+        .batch_norm_backward = batch_norm_backward,
+        .activation_forward = activation_forward,
+        .activation_backward = activation_backward,
+        .exponential = exponential,
+        .residual_forward = residual_forward,
+        .residual_backward = residual_backward,
+        .cross_entropy_forward = cross_entropy_forward,
+        .cross_entropy_backward = cross_entropy_backward,
     };
     return table;
 }

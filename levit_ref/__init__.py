@@ -8,6 +8,7 @@ Graham et al., "LeViT: a Vision Transformer in ConvNet's Clothing for Faster Inf
 
 from levit_ref._version import __version__
 from levit_ref.configs import create_model, get_config, list_models
+from levit_ref.inspection import run_with_activations, run_with_gradients
 from levit_ref.nn import LeViTConfig
 from levit_ref.runtime import (
     available_backends,
@@ -30,6 +31,8 @@ __all__ = [
     "get_config",
     "list_models",
     "num_threads",
+    "run_with_activations",
+    "run_with_gradients",
     "set_backend",
     "set_num_threads",
 ]

@@ -20,6 +20,7 @@ FLOORS = {
     "configs": 4,
     "data": 5,
     "checkpoints": 5,
+    "inspection": 5,
     "training": 5,
     "__init__": 6,
     "cli": 7,

@@ -58,7 +58,9 @@ Activation activation_named(const std::string& name) {
     if (name == "identity") return Activation::identity;
     if (name == "hardswish") return Activation::hardswish;
     if (name == "relu") return Activation::relu;
-    throw py::value_error("activation must be identity, hardswish or relu here, got '" + name + "'");
+    if (name == "silu") return Activation::silu;
+    if (name == "gelu") return Activation::gelu;
+    throw py::value_error("there is no kernel for the activation '" + name + "'");
 }
 
 }  // namespace levit

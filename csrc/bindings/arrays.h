@@ -36,9 +36,15 @@ Activation activation_named(const std::string& name);
 
 // One for each file in this folder.
 void bind_attention(py::module_& m);
+void bind_batch_norm(py::module_& m);
+void bind_conv(py::module_& m);
+void bind_elementwise(py::module_& m);
 void bind_linear(py::module_& m);
+void bind_losses(py::module_& m);
+void bind_pictures(py::module_& m);
 void bind_position_bias(py::module_& m);
 void bind_softmax(py::module_& m);
 void bind_tokens(py::module_& m);
+void bind_training(py::module_& m);
 
 }  // namespace levit

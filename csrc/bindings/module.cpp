@@ -22,10 +22,16 @@ PYBIND11_MODULE(_native, m) {
     using namespace levit;
     m.doc() = "C++ kernels of levit_ref: see levit_ref.runtime.native.";
     bind_attention(m);
+    bind_batch_norm(m);
+    bind_conv(m);
+    bind_elementwise(m);
     bind_linear(m);
+    bind_losses(m);
+    bind_pictures(m);
     bind_position_bias(m);
     bind_softmax(m);
     bind_tokens(m);
+    bind_training(m);
     m.def("empty", empty, py::arg("shape"), "A new float32 array with whatever was in its memory.");
     m.def("instruction_sets", list_instruction_sets, "Those compiled in, the best first, and whether this processor has them.");
     m.def("isa", [] { return std::string(kernels().isa); }, "The one in use.");

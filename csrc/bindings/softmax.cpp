@@ -8,6 +8,7 @@ namespace {
 Array softmax_forward(const Array& x) {
     const float* xs = floats("x", x, {-1, -1});
     const ptrdiff_t M = x.shape(0), n = x.shape(1);
+    if (n < 1) throw py::value_error("x has no columns");
     Array y = empty({M, n});
     float* ys = data(y);
     const py::gil_scoped_release release;
@@ -18,6 +19,7 @@ Array softmax_forward(const Array& x) {
 Array softmax_backward(const Array& dy, const Array& y) {
     const float* dys = floats("dy", dy, {-1, -1});
     const ptrdiff_t M = dy.shape(0), n = dy.shape(1);
+    if (n < 1) throw py::value_error("dy has no columns");
     const float* ys = floats("y", y, {M, n});
     Array dx = empty({M, n});
     float* dxs = data(dx);

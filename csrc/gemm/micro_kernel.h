@@ -17,6 +17,10 @@
 // While a tile is computed, the memory of what comes next is on its way: one cache line of it is asked for at every k, and
 // the lines that the tile will be stored to are asked for at the start. A prefetch beyond an array does no harm.
 //
+// Tiles must overlap: the processor should begin the next one while the stores of this one still wait for their sums. A
+// struct that is passed by value and copied on the way in pieces of other sizes than it was written in stops that: its
+// load has to wait until all stores before it are done. So structs go by reference here.
+//
 // The depth may be cut into segments. That makes a convolution the same product: one row of the kernel under one pixel
 // is contiguous in memory, the next kernel row is one image row further on.
 #pragma once
@@ -74,14 +78,17 @@ inline T* next_row(T* row, ptrdiff_t stride) {
 }
 
 template <int ROWS, int VECS, Layout LAYOUT, bool PARTIAL>
-__attribute__((noinline)) void micro_kernel(Depth depth, const Factor& a, const Factor& b, float* c, ptrdiff_t c_stride,
-                                            int columns, const Epilogue& epilogue, Corner corner,
+__attribute__((noinline)) void micro_kernel(Depth depth, const Factor& a_factor, const Factor& b_factor, float* c,
+                                            ptrdiff_t c_stride, int columns, const Epilogue& epilogue, Corner corner,
                                             const float* upcoming) {
     float* row_of_c = c;
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; ++i, row_of_c = next_row(row_of_c, c_stride))
         for (int v = 0; v < VECS; ++v) prefetch_to_write(row_of_c + v * LANES);
 
+    const Factor a = a_factor, b = b_factor;  // in registers: the compiler cannot know that C is somewhere else
+    // Rows of A are addressed from every fifth one: 14 addresses are more than there are registers for them.
+    constexpr int GROUP = 5, GROUPS = (ROWS + GROUP - 1) / GROUP;
     const int last = columns - (VECS - 1) * LANES;  // lanes of the last vector, 1 .. LANES
     vf sum[ROWS][VECS];  // in registers, once every loop over it is unrolled
 #pragma GCC unroll 16
@@ -89,7 +96,8 @@ __attribute__((noinline)) void micro_kernel(Depth depth, const Factor& a, const 
         for (int v = 0; v < VECS; ++v) sum[i][v] = zero();
 
     for (ptrdiff_t s = 0; s < depth.segments; ++s) {
-        const float* ap = a.data + s * a.segment;
+        const float* ap[GROUPS];
+        for (int g = 0; g < GROUPS; ++g) ap[g] = a.data + s * a.segment + g * GROUP * a.stride;
         const float* bp = b.data + s * b.segment;
         for (ptrdiff_t k = 0; k < depth.length; ++k) {
             vf row[VECS];
@@ -97,12 +105,12 @@ __attribute__((noinline)) void micro_kernel(Depth depth, const Factor& a, const 
                 row[v] = PARTIAL && v == VECS - 1 ? load_first(bp + v * LANES, last) : load(bp + v * LANES);
 #pragma GCC unroll 16
             for (int i = 0; i < ROWS; ++i) {
-                const vf value = broadcast(LAYOUT == Layout::rows ? ap[i * a.stride] : ap[i]);
+                const vf value = broadcast(LAYOUT == Layout::rows ? ap[i / GROUP][i % GROUP * a.stride] : ap[0][i]);
                 for (int v = 0; v < VECS; ++v) sum[i][v] = fma(value, row[v], sum[i][v]);
             }
             LAYOUT == Layout::rows ? prefetch_to_l1(upcoming) : prefetch_to_l2(upcoming);
             upcoming += CACHE_LINE;
-            ap += LAYOUT == Layout::rows ? 1 : a.stride;
+            for (int g = 0; g < GROUPS; ++g) ap[g] += LAYOUT == Layout::rows ? 1 : a.stride;
             bp += b.stride;
         }
     }

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -49,14 +50,15 @@ struct Loop {
 class Team {
 public:
     explicit Team(int threads) {
-        for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+        try {
+            for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+        } catch (const std::system_error& error) {
+            dismiss();
+            throw std::runtime_error("cannot start " + std::to_string(threads) + " threads: " + error.what());
+        }
     }
 
-    ~Team() {
-        quitting_ = true;
-        start();
-        for (std::thread& worker : workers_) worker.join();
-    }
+    ~Team() { dismiss(); }
 
     void run(const Loop& loop) {
         loop_ = loop;
@@ -69,6 +71,12 @@ public:
     }
 
 private:
+    void dismiss() {
+        quitting_ = true;
+        start();
+        for (std::thread& worker : workers_) worker.join();
+    }
+
     void start() {
         round_.fetch_add(1, std::memory_order_release);
         round_.notify_all();
@@ -126,7 +134,10 @@ int default_threads() {
 
 int threads_of(Pool& p) {
     int threads = p.threads;
-    if (threads == 0) p.threads = threads = default_threads();
+    if (threads == 0) {
+        const int wanted = default_threads();
+        if (p.threads.compare_exchange_strong(threads, wanted)) threads = wanted;  // else somebody has just set it
+    }
     return threads;
 }
 

@@ -34,7 +34,8 @@ constexpr int LANES = 4;
 
 typedef float vf __attribute__((vector_size(LANES * sizeof(float))));
 typedef int32_t vi __attribute__((vector_size(LANES * sizeof(int32_t))));
-typedef float vf_unaligned __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
+// At any address. (By the rules of both compilers, a vector may alias what floats it is made of.)
+typedef float vf_unaligned __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
 inline vf load(const float* p) { return *reinterpret_cast<const vf_unaligned*>(p); }
 inline void store(float* p, vf x) { *reinterpret_cast<vf_unaligned*>(p) = x; }
@@ -137,6 +138,9 @@ inline vf sqrt(vf x) {
     return vsqrtq_f32(x);
 #endif
 }
+
+// 1 where a comparison holds, else 0. (The lanes of its result have all bits set, or none.)
+inline vf one_where(vi holds) { return reinterpret_cast<vf>(reinterpret_cast<vi>(broadcast(1.0f)) & holds); }
 
 // Lanes added in pairs, halves first: the same order on every call.
 inline float sum(vf x) {

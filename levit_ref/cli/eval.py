@@ -10,9 +10,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from levit_ref.checkpoints import ModelMetadata
 from levit_ref.cli.errors import Debug
-from levit_ref.cli.models import load_checkpoint
+from levit_ref.cli.models import check_classes, load_checkpoint
 from levit_ref.cli.options import with_default
 from levit_ref.cli.output import console, print_json, table
 from levit_ref.data import Augmentation, Dataset, load_dataset
@@ -53,7 +52,7 @@ def command(
     if not name:
         raise ValueError(f"{checkpoint}: does not say what it was trained on; choose with --dataset")
     data = load_dataset(name, split, data_dir, image_size=model.image_size, size=size)
-    _check_classes(checkpoint, about, data, name)
+    check_classes(checkpoint, about, data, name)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("evaluating", total=len(data))
         result = evaluate(
@@ -69,15 +68,6 @@ def command(
         _print_result(checkpoint, name, split, data, result)
     if confusion is not None:
         plot_confusion(confusion, result.confusion, data.classes)
-
-
-def _check_classes(checkpoint: Path, about: ModelMetadata, data: Dataset, name: str) -> None:
-    """Raise unless the model's logits mean the dataset's classes: right numbers of other classes would be nonsense."""
-    if len(data.classes) != about.num_classes:
-        raise ValueError(f"{checkpoint}: has {about.num_classes} classes, {name} has {len(data.classes)}")
-    for i, (ours, theirs) in enumerate(zip(about.class_names, data.classes, strict=False)):
-        if ours != theirs:
-            raise ValueError(f"{checkpoint}: its class {i} is {ours}, that of {name} is {theirs}")
 
 
 def _print_result(checkpoint: Path, name: str, split: str, data: Dataset, result: EvalResult) -> None:

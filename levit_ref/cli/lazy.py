@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "Train a model; without options, on generated shapes.",
     "eval": "Evaluate a checkpoint: accuracy, top-5 accuracy, loss, and every class.",
     "predict": "Classify pictures: the most probable classes of each.",
+    "inspect": "Look inside: the activations of a picture, and figures of what the network makes of it.",
     "summary": "Show what every component of a model costs.",
 }
 """The sub-commands, each the function ``command`` of a module of this package, with the first line of their help."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from levit_ref.checkpoints import ModelMetadata, load_model
 from levit_ref.configs import create_model, list_models
+from levit_ref.data import Dataset
 from levit_ref.nn import LeViT
 
 RUN_CHECKPOINTS = ("best.safetensors", "last.safetensors")
@@ -58,6 +59,15 @@ def variant_or_checkpoint(
             f"{model}: --num-classes and --image-size go with the name of a variant; a checkpoint has its own"
         )
     return load_checkpoint(Path(model))[0]
+
+
+def check_classes(checkpoint: Path, about: ModelMetadata, data: Dataset, name: str) -> None:
+    """Raise unless the model's logits mean the dataset's classes: right numbers of other classes would be nonsense."""
+    if len(data.classes) != about.num_classes:
+        raise ValueError(f"{checkpoint}: has {about.num_classes} classes, {name} has {len(data.classes)}")
+    for i, (ours, theirs) in enumerate(zip(about.class_names, data.classes, strict=False)):
+        if ours != theirs:
+            raise ValueError(f"{checkpoint}: its class {i} is {ours}, that of {name} is {theirs}")
 
 
 def _looks_like_a_path(text: str) -> bool:

@@ -4,15 +4,23 @@ The order is: crop and flip on bytes, colour, normalisation, cutout, mixing.  Ax
 H x W pixels, K classes.  Every function takes its random generator as an argument, and draws nothing for a
 step that is off.  The functions on bytes leave their input alone; those on floats work in place on the array
 that `make_batch` has just made, because at this size allocating an array costs more than filling it.
+
+On the native backend one kernel does all from crop to cutout, where colours are left as they are, to the same
+bits and from the same draws.  Its images have the channels innermost in memory, as the first convolution wants
+them; those of the NumPy code have planes, since there the one saves what the other costs.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+
+from levit_ref.runtime import native_serves
+from levit_ref.runtime.native import pictures as native
 
 from .augmentation import Augmentation
 
@@ -74,18 +82,7 @@ def make_batch(
     a = augmentation
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[1] != 3:
         raise ValueError(f"pictures must be uint8 (B, 3, H, W), got {pictures.dtype} {pictures.shape}")
-    if a.crop_padding:
-        pictures = random_crop(pictures, a.crop_padding, a.crop_fill, rng)
-    if a.flip:
-        pictures = random_flip(pictures, a.flip, rng)
-    if a.brightness or a.contrast or a.saturation:
-        floats = colour_jitter(pictures, a.brightness, a.contrast, a.saturation, rng)
-        images = _normalise_floats(floats, a.mean, a.std)
-    else:
-        images = normalise(pictures, a.mean, a.std)  # (B, 3, H, W)
-    if a.cutout:
-        images = cutout(images, a.cutout, rng)
-
+    images = _augment(pictures, a, rng)  # (B, 3, H, W)
     targets = np.eye(n_classes, dtype=np.float32)[labels]  # (B, K)
     if not (a.mixup or a.cutmix):
         return Batch(images, targets, labels, indices, indices, np.ones(len(labels), np.float32))
@@ -95,8 +92,47 @@ def make_batch(
     return Batch(mixed.images, targets, labels, indices, indices[mixed.partners], mixed.shares)
 
 
+def _augment(pictures: Pictures, a: Augmentation, rng: np.random.Generator) -> Floats:
+    """Do everything that happens to each picture by itself."""
+    has_jitter = bool(a.brightness or a.contrast or a.saturation)
+    if native_serves() and not has_jitter:
+        return _augment_native(pictures, a, rng)
+    if a.crop_padding:
+        pictures = random_crop(pictures, a.crop_padding, a.crop_fill, rng)
+    if a.flip:
+        pictures = random_flip(pictures, a.flip, rng)
+    if has_jitter:
+        floats = colour_jitter(pictures, a.brightness, a.contrast, a.saturation, rng)
+        images = _normalise_floats(floats, a.mean, a.std)
+    else:
+        images = normalise(pictures, a.mean, a.std)  # (B, 3, H, W)
+    if a.cutout:
+        images = cutout(images, a.cutout, rng)
+    return images
+
+
+def _augment_native(pictures: Pictures, a: Augmentation, rng: np.random.Generator) -> Floats:
+    """Do the same by a kernel: the draws in the same order, then one pass."""
+    count, size = len(pictures), pictures.shape[2:]
+    windows = _draw_windows(count, size, a.crop_padding, a.crop_fill, rng) if a.crop_padding else None  # (2, B)
+    flipped = _draw_flips(count, a.flip, rng) if a.flip else None  # (B,)
+    boxes = _draw_squares(count, size, a.cutout, rng) if a.cutout else None  # (2, B)
+    return native.augment(
+        pictures,
+        _normalised_bytes(a.mean, a.std),
+        windows=windows,
+        padding=a.crop_padding,
+        fill=a.crop_fill,
+        flipped=flipped,
+        boxes=boxes,
+        box_side=a.cutout,
+    )
+
+
 def normalise(pictures: Pictures, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Floats:
     """Return (pictures / 255 - mean) / std, float32 (B, 3, H, W)."""
+    if native_serves():
+        return native.augment(pictures, _normalised_bytes(tuple(mean), tuple(std)))
     return _normalise_floats(_unit(pictures), mean, std)
 
 
@@ -112,28 +148,50 @@ def _normalise_floats(images: Floats, mean: tuple[float, float, float], std: tup
     return images
 
 
+@lru_cache(maxsize=16)
+def _normalised_bytes(mean: tuple[float, float, float], std: tuple[float, float, float]) -> Floats:
+    """Return what normalisation makes of each byte, by channel: (3, 256)."""
+    every_byte = np.broadcast_to(np.arange(256, dtype=np.uint8), (3, 1, 256))
+    values = _normalise_floats(_unit(every_byte), mean, std)[:, 0]
+    values.flags.writeable = False  # it is handed out again
+    return values
+
+
 def random_crop(
     pictures: Pictures, padding: int, fill: Literal["zero", "reflect"], rng: np.random.Generator
 ) -> Pictures:
     """Cut a window of the old size at random out of each picture, padded on all sides."""
     count, (height, width) = len(pictures), pictures.shape[2:]
-    if fill == "reflect" and padding >= min(height, width):
-        raise ValueError(f"crop_padding {padding} cannot reflect pictures of {height} x {width} pixels: too large")
+    top, left = _draw_windows(count, (height, width), padding, fill, rng)  # (B,) each
     widths = ((0, 0), (0, 0), (padding, padding), (padding, padding))
     padded = np.pad(pictures, widths, mode="constant" if fill == "zero" else "reflect")
-    top, left = rng.integers(0, 2 * padding + 1, (2, count))  # (B,) each
     # every window of every picture, as a view: (B, 3, 2p + 1, 2p + 1, H, W)
     windows = sliding_window_view(padded, (height, width), axis=(2, 3))
     chosen: Pictures = windows[np.arange(count), :, top, left]  # (B, 3, H, W), a copy
     return chosen
 
 
+def _draw_windows(
+    count: int, size: tuple[int, ...], padding: int, fill: Literal["zero", "reflect"], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw the first row and the first column of a crop for each padded picture, (2, B)."""
+    height, width = size
+    if fill == "reflect" and padding >= min(height, width):
+        raise ValueError(f"crop_padding {padding} cannot reflect pictures of {height} x {width} pixels: too large")
+    return rng.integers(0, 2 * padding + 1, (2, count))
+
+
 def random_flip(pictures: Pictures, probability: float, rng: np.random.Generator) -> Pictures:
     """Mirror each picture left to right with the given probability."""
-    flipped = rng.random(len(pictures)) < probability  # (B,)
+    flipped = _draw_flips(len(pictures), probability, rng)  # (B,)
     result = pictures.copy()
     result[flipped] = pictures[flipped, :, :, ::-1]
     return result
+
+
+def _draw_flips(count: int, probability: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw which pictures are mirrored, (B,)."""
+    return rng.random(count) < probability
 
 
 def colour_jitter(
@@ -165,12 +223,16 @@ def colour_jitter(
 def cutout(images: Floats, side: int, rng: np.random.Generator) -> Floats:
     """Set, in place, a square of each normalised picture to 0, the mean colour; it may hang over the edge."""
     count, (height, width) = len(images), images.shape[2:]
-    half = side // 2
-    top = rng.integers(0, height, count) - half  # (B,)
-    left = rng.integers(0, width, count) - half  # (B,)
-    outside = ~_boxes(top, top + side, left, left + side, height, width)  # (B, 1, H, W)
-    images *= outside
+    top, left = _draw_squares(count, (height, width), side, rng)  # (B,) each
+    inside = _boxes(top, top + side, left, left + side, height, width)  # (B, 1, H, W)
+    np.copyto(images, 0, where=inside)
     return images
+
+
+def _draw_squares(count: int, size: tuple[int, ...], side: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw the first row and the first column, outside perhaps, of a square for each picture, (2, B)."""
+    height, width = size
+    return np.stack([rng.integers(0, height, count), rng.integers(0, width, count)]) - side // 2
 
 
 def mix(

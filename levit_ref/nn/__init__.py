@@ -10,11 +10,13 @@ from levit_ref.nn.levit import HeadLogits, LeViT
 from levit_ref.nn.mlp import Mlp
 from levit_ref.nn.module import Buffer, Module, Parameter
 from levit_ref.nn.norms import ConvNorm, LinearNorm, NormLinear
+from levit_ref.nn.specs import ActivationSpec
 from levit_ref.nn.stem import Stem
-from levit_ref.nn.tap import FunctionTap, Tap, no_tap
+from levit_ref.nn.tap import FunctionTap, SelectiveTap, Tap, no_tap
 
 __all__ = [
     "Activation",
+    "ActivationSpec",
     "Attention",
     "AttentionDownsample",
     "BatchNorm",
@@ -38,6 +40,7 @@ __all__ = [
     "NormLinear",
     "Parameter",
     "Residual",
+    "SelectiveTap",
     "Stage",
     "Stem",
     "StemConv",

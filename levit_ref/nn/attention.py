@@ -6,6 +6,7 @@ Axes: ``B`` batch, ``N`` tokens, ``C`` channels, ``h`` heads, ``D`` key channels
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from levit_ref.nn.layers import Activation, LayerNorm
 from levit_ref.nn.module import Module, Parameter
 from levit_ref.nn.norms import LinearNorm
-from levit_ref.nn.tap import Tap, no_tap
+from levit_ref.nn.tap import Tap, Taps, no_tap
 from levit_ref.ops._checks import Array
 from levit_ref.runtime import F, empty
 
@@ -31,6 +32,8 @@ class Projection(Module):
         Initial scale of the normalisation.
     rng : numpy.random.Generator
     """
+
+    taps: ClassVar[Taps] = {"act": ("B N C", "the heads' outputs side by side, behind the activation")}
 
     def __init__(
         self, C_in: int, C_out: int, *, activation: str, norm: str, norm_weight: float, rng: np.random.Generator
@@ -62,6 +65,18 @@ class BiasedAttention(Module):
     bias : bool
         False (ablation A5) leaves the table out.
     """
+
+    taps: ClassVar[Taps] = {
+        "norm": ("B N C", "the input behind layer normalisation (ablation A3 only)"),
+        "q": ("B heads N_q D", "queries of each head"),
+        "k": ("B heads N_k D", "keys of each head"),
+        "v": ("B heads N_k E", "values of each head"),
+        "bias": ("heads N_q N_k", "position bias of every query and key, gathered from the table; no batch axis"),
+        "scores": ("B heads N_q N_k", "scaled products of queries and keys, before the bias"),
+        "scores_biased": ("B heads N_q N_k", "scores with the position bias: what the softmax sees"),
+        "probs": ("B heads N_q N_k", "attention probabilities: every row sums to 1"),
+        "context": ("B heads N_q E", "output of each head: the values weighted by the probabilities"),
+    }
 
     def __init__(self, *, num_heads: int, key_dim: int, resolution: tuple[int, int], stride: int, bias: bool) -> None:
         self.num_heads, self.key_dim = num_heads, key_dim
@@ -234,6 +249,8 @@ class SubsampledLinear(Module):
     norm : {"batch", "layer"}
     rng : numpy.random.Generator
     """
+
+    taps: ClassVar[Taps] = {"down": ("B N C", "the tokens that become queries: every second one of each axis")}
 
     def __init__(
         self, C_in: int, C_out: int, *, resolution: tuple[int, int], stride: int, norm: str, rng: np.random.Generator

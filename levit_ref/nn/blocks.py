@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from levit_ref.nn.attention import Attention, AttentionDownsample
 from levit_ref.nn.config import LeViTConfig
 from levit_ref.nn.mlp import Mlp
 from levit_ref.nn.module import Module
-from levit_ref.nn.tap import Tap, no_tap
+from levit_ref.nn.tap import Tap, Taps, no_tap
 from levit_ref.ops._checks import Array
 from levit_ref.runtime import F
 
@@ -53,6 +55,14 @@ class Block(Module):
     rng : numpy.random.Generator
     """
 
+    taps: ClassVar[Taps] = {
+        "resid_pre": ("B N C", "residual stream before the block"),
+        "attn": ("B N C", "what attention adds to the residual stream"),
+        "resid_mid": ("B N C", "residual stream between attention and MLP"),
+        "mlp": ("B N C", "what the MLP adds to the residual stream"),
+        "resid_post": ("B N C", "residual stream behind the block"),
+    }
+
     def __init__(self, config: LeViTConfig, stage: int, resolution: tuple[int, int], rng: np.random.Generator) -> None:
         dim = config.embed_dims[stage]
         self.attn = Attention(
@@ -73,15 +83,17 @@ class Block(Module):
     def forward(self, x: Array, tap: Tap = no_tap) -> Array:
         """(B, N, C) to (B, N, C)."""
         x = tap("resid_pre", x)
-        x = tap("resid_mid", self.residual1.add(x, self.attn.forward(x, tap.scope("attn"))))
-        return tap("resid_post", self.residual2.add(x, self.mlp.forward(x, tap.scope("mlp"))))
+        branch = tap("attn", self.attn.forward(x, tap.scope("attn")))
+        x = tap("resid_mid", self.residual1.add(x, branch))
+        branch = tap("mlp", self.mlp.forward(x, tap.scope("mlp")))
+        return tap("resid_post", self.residual2.add(x, branch))
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input: what the skip path hands on plus what the branch adds, twice."""
         dx, dbranch = self.residual2.add_backward(tap("resid_post", dy))
-        dx = tap("resid_mid", dx + self.mlp.backward(dbranch, tap.scope("mlp")))
+        dx = tap("resid_mid", dx + self.mlp.backward(tap("mlp", dbranch), tap.scope("mlp")))
         dx, dbranch = self.residual1.add_backward(dx)
-        return tap("resid_pre", dx + self.attn.backward(dbranch, tap.scope("attn")))
+        return tap("resid_pre", dx + self.attn.backward(tap("attn", dbranch), tap.scope("attn")))
 
 
 class Downsample(Module):
@@ -96,6 +108,13 @@ class Downsample(Module):
         Of the stage before.
     rng : numpy.random.Generator
     """
+
+    taps: ClassVar[Taps] = {
+        "resid_pre": ("B N C", "residual stream before the shrinking block"),
+        "resid_mid": ("B N C", "behind the shrinking attention, which has no residual path: a new residual stream"),
+        "mlp": ("B N C", "what the MLP adds to the residual stream"),
+        "resid_post": ("B N C", "residual stream behind the shrinking block"),
+    }
 
     def __init__(self, config: LeViTConfig, stage: int, resolution: tuple[int, int], rng: np.random.Generator) -> None:
         in_dim, dim = config.embed_dims[stage - 1 : stage + 1]
@@ -119,12 +138,13 @@ class Downsample(Module):
     def forward(self, x: Array, tap: Tap = no_tap) -> Array:
         """(B, H W, C) to (B, ceil(H / 2) ceil(W / 2), C_out)."""
         x = tap("resid_mid", self.attn_downsample.forward(tap("resid_pre", x), tap.scope("attn_downsample")))
-        return tap("resid_post", self.residual.add(x, self.mlp.forward(x, tap.scope("mlp"))))
+        branch = tap("mlp", self.mlp.forward(x, tap.scope("mlp")))
+        return tap("resid_post", self.residual.add(x, branch))
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""
         dx, dbranch = self.residual.add_backward(tap("resid_post", dy))
-        dx = tap("resid_mid", dx + self.mlp.backward(dbranch, tap.scope("mlp")))
+        dx = tap("resid_mid", dx + self.mlp.backward(tap("mlp", dbranch), tap.scope("mlp")))
         return tap("resid_pre", self.attn_downsample.backward(dx, tap.scope("attn_downsample")))
 
 

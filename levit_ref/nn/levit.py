@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,9 @@ from levit_ref.nn.blocks import Residual, Stage
 from levit_ref.nn.config import LeViTConfig
 from levit_ref.nn.module import Buffer, Module, Parameter
 from levit_ref.nn.norms import NormLinear
+from levit_ref.nn.specs import ActivationSpec, activation_specs
 from levit_ref.nn.stem import Stem
-from levit_ref.nn.tap import Tap, no_tap
+from levit_ref.nn.tap import Tap, Taps, no_tap
 from levit_ref.ops._checks import Array, check_shape, pair
 from levit_ref.runtime import F
 
@@ -47,6 +48,15 @@ class LeViT(Module):
     flat_buffers : ndarray
         Likewise all running statistics, in the order of ``named_buffers()``.
     """
+
+    taps: ClassVar[Taps] = {
+        "images": ("B C H W", "the normalised images, in the dtype of the model"),
+        "pos_embed": ("B N C", "tokens with the learned embedding of their position (ablation A5 only)"),
+        "pooled": ("B C", "the mean over all tokens: the features that the heads see"),
+        "head": ("B classes", "logits of the head trained on labels"),
+        "head_dist": ("B classes", "logits of the head trained on a teacher"),
+        "logits": ("B classes", "the model's output: the mean of the heads' logits"),
+    }
 
     def __init__(
         self,
@@ -178,6 +188,20 @@ class LeViT(Module):
                 "channel, whose variance is 0. Use at least two images, or model.eval()"
             )
         return images.astype(self.dtype, copy=False)
+
+    # --- looking inside --------------------------------------------------------------------------------------------
+
+    def activation_specs(self, batch_size: int = 1) -> tuple[ActivationSpec, ...]:
+        """Every value with a name, in the order of execution: axes, shape, meaning and bytes.
+
+        Read off a forward pass, so it is complete by construction. The model stays as it is.
+
+        Parameters
+        ----------
+        batch_size : int
+            Of the shapes and bytes.
+        """
+        return activation_specs(self, batch_size)
 
     # --- one buffer ------------------------------------------------------------------------------------------------
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from levit_ref.nn.layers import LayerNorm
 from levit_ref.nn.module import Module
 from levit_ref.nn.norms import LinearNorm
-from levit_ref.nn.tap import Tap, no_tap
+from levit_ref.nn.tap import Tap, Taps, no_tap
 from levit_ref.ops._checks import Array
 
 
@@ -22,6 +24,11 @@ class Mlp(Module):
     norm : {"batch", "layer"}
     rng : numpy.random.Generator
     """
+
+    taps: ClassVar[Taps] = {
+        "norm": ("B N C", "the input behind layer normalisation (ablation A3 only)"),
+        "act": ("B N C", "the hidden values, behind the activation"),
+    }
 
     def __init__(self, dim: int, hidden_dim: int, *, activation: str, norm: str, rng: np.random.Generator) -> None:
         self.norm = LayerNorm(dim) if norm == "layer" else None

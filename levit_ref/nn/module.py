@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from levit_ref.nn.tap import Tap, no_tap
+from levit_ref.nn.tap import Tap, Taps, no_tap
 from levit_ref.ops._checks import Array
 
 T = TypeVar("T")
@@ -96,6 +96,9 @@ class Module:
     again, in either mode: it differentiates the most recent forward pass.
     """
 
+    taps: ClassVar[Taps] = {}
+    """Axes and meaning of every value that the component shows to its tap, by name; a number at its end is left out."""
+
     training: bool = True
     _remembers: bool = True
     _saved: Any = None
@@ -138,6 +141,26 @@ class Module:
         finally:
             for module, training, remembers in before:
                 module.training, module._remembers = training, remembers
+
+    @contextmanager
+    def aside(self, *, training: bool | None = None, remember: bool = False) -> Iterator[None]:
+        """Passes that leave no trace: afterwards modes, and what ``backward`` needs, are as they were before.
+
+        Parameters
+        ----------
+        training : bool, optional
+            The mode inside of the block; without it every component stays in its own.
+        remember : bool
+            Whether ``backward`` may be called inside of the block.
+        """
+        before = [(m, m.training, m._remembers, m._saved) for _, m in self.named_modules()]
+        for module, mode, _, _ in before:
+            module.training, module._remembers = mode if training is None else training, remember
+        try:
+            yield
+        finally:
+            for module, mode, remembers, saved in before:
+                module.training, module._remembers, module._saved = mode, remembers, saved
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_saved"}  # activations are not state

@@ -7,11 +7,13 @@ input once, before the first of them, as ViT and DeiT do.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from levit_ref.nn.layers import Activation, BatchNorm, Conv2d, LayerNorm, Linear
 from levit_ref.nn.module import Module
-from levit_ref.nn.tap import Tap, no_tap
+from levit_ref.nn.tap import Tap, Taps, no_tap
 from levit_ref.ops._checks import Array
 
 
@@ -25,6 +27,11 @@ class ConvNorm(Module):
     activation : str
     rng : numpy.random.Generator
     """
+
+    taps: ClassVar[Taps] = {
+        "linear": ("B C H W", "behind the convolution"),
+        "bn": ("B C H W", "behind the normalisation: scaled and shifted, before the activation"),
+    }
 
     def __init__(
         self,
@@ -70,6 +77,11 @@ class LinearNorm(Module):
     rng : numpy.random.Generator
     """
 
+    taps: ClassVar[Taps] = {
+        "linear": ("B N C", "behind the matrix product"),
+        "bn": ("B N C", "behind the normalisation: scaled and shifted, before an activation if there is one"),
+    }
+
     def __init__(
         self,
         C_in: int,
@@ -107,6 +119,11 @@ class NormLinear(Module):
     rng : numpy.random.Generator
         Draws the weight from a truncated normal distribution of width 0.02.
     """
+
+    taps: ClassVar[Taps] = {
+        "bn": ("B C", "the pooled features, normalised for this head"),
+        "linear": ("B classes", "behind the matrix product and its bias: the logits of this head"),
+    }
 
     def __init__(self, C_in: int, C_out: int, *, norm: str, rng: np.random.Generator) -> None:
         self.bn = BatchNorm(C_in) if norm == "batch" else LayerNorm(C_in)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from levit_ref.nn.config import StemConv
 from levit_ref.nn.module import Module
 from levit_ref.nn.norms import ConvNorm
-from levit_ref.nn.tap import Tap, no_tap
+from levit_ref.nn.tap import Tap, Taps, no_tap
 from levit_ref.ops import conv2d_output_size
 from levit_ref.ops._checks import Array
 
@@ -30,6 +31,11 @@ class Stem(Module):
     norm : {"batch", "layer"}
     rng : numpy.random.Generator
     """
+
+    taps: ClassVar[Taps] = {
+        "act": ("B C H W", "behind the activation that follows the convolution of this number"),
+        "tokens": ("B N C", "the stem's output: the map of the last convolution, one token for each pixel, row by row"),
+    }
 
     def __init__(
         self,

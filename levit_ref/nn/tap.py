@@ -6,8 +6,9 @@ A tap is called as ``value = tap("probs", value)`` wherever a value has a name, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+import copy
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol, TypeAlias
 
 from levit_ref.ops._checks import Array, untapped
 
@@ -23,6 +24,9 @@ class Tap(Protocol):
 
 
 no_tap: Tap = untapped
+
+Taps: TypeAlias = Mapping[str, tuple[str, str]]
+"""What a component shows to its tap: axes (see :class:`levit_ref.nn.ActivationSpec`) and meaning by name."""
 
 
 class FunctionTap:
@@ -52,3 +56,46 @@ class FunctionTap:
     def scope(self, name: str) -> FunctionTap:
         """The same function, with ``name.`` added to the prefix."""
         return FunctionTap(self.function, f"{self.prefix}{name}.")
+
+
+class SelectiveTap:
+    """A tap that sees the given names only, and is :data:`no_tap` for every component in which none of them lies.
+
+    So a backend may fuse whatever nobody looks into.
+
+    Parameters
+    ----------
+    function : callable
+        As :class:`FunctionTap` calls it.
+    names : collection of str
+        Full names.
+
+    Examples
+    --------
+    >>> tap = SelectiveTap(print, ["stages.0.blocks.1.attn.probs"])
+    >>> tap.scope("stem") is no_tap
+    True
+    """
+
+    def __init__(self, function: Callable[[str, Array], Array | None], names: Collection[str]) -> None:
+        self.function = function
+        self.names = frozenset(names)
+        self.prefix = ""
+        self._components = frozenset(
+            name[:dot] for name in self.names for dot in range(len(name)) if name[dot] == "."
+        )  # every component that has one of the names inside
+
+    def __call__(self, name: str, value: Array) -> Array:
+        """Call the function, if the full name is one of those wanted."""
+        name = f"{self.prefix}{name}"
+        replaced = self.function(name, value) if name in self.names else None
+        return value if replaced is None else replaced
+
+    def scope(self, name: str) -> Tap:
+        """The tap of the component ``name``."""
+        name = f"{self.prefix}{name}"
+        if name not in self._components:
+            return no_tap
+        inside = copy.copy(self)
+        inside.prefix = f"{name}."
+        return inside

@@ -41,7 +41,7 @@ def check_floating(op: str, **arrays: Array | None) -> None:
         if array is None:
             continue
         check_array(op, name, array)
-        if not np.issubdtype(array.dtype, np.floating):
+        if array.dtype.kind != "f":
             raise TypeError(f"{op}: {name} must have a floating dtype, got {array.dtype}")
         if first is None:
             first = (name, array.dtype)

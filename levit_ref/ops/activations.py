@@ -11,12 +11,14 @@ from scipy.special import erf, expit
 from levit_ref.ops._checks import Array, check_floating, check_not_empty, check_shape
 
 
-def _check(op: str, x: Array) -> None:
+def check_activation(op: str, x: Array) -> None:
+    """Raise unless ``x`` is an array that the activation ``op`` can be applied to."""
     check_floating(op, x=x)
     check_not_empty(op, "x", x)
 
 
-def _check_backward(op: str, dy: Array, x: Array) -> None:
+def check_activation_backward(op: str, dy: Array, x: Array) -> None:
+    """Raise unless ``dy`` has the shape of the result. ``op`` is the function's name."""
     check_floating(op, dy=dy, x=x)
     check_shape(op, "dy", dy, x.shape, "the shape of y")
 
@@ -38,7 +40,7 @@ def hardswish_forward(x: Array) -> tuple[Array, Array]:
     -----
     Agrees with ``torch.nn.functional.hardswish``. The activation of all of LeViT (paper, section 4.2).
     """
-    _check("hardswish", x)
+    check_activation("hardswish", x)
     y = x + 3
     np.clip(y, 0, 6, out=y)
     y *= x
@@ -54,7 +56,7 @@ def hardswish_backward(dy: Array, saved: Array) -> Array:
     this gives the values of PyTorch: 0 at x = -3 (up to 2.0 it was -1/2) and 1 at x = 3.
     """
     x = saved
-    _check_backward("hardswish_backward", dy, x)
+    check_activation_backward("hardswish_backward", dy, x)
     slope = x + 3
     np.clip(slope, 0, 6, out=slope)  # 6 g
     slope += x * (np.abs(x) < 3)  # 6 (g + x dg/dx)
@@ -65,14 +67,14 @@ def hardswish_backward(dy: Array, saved: Array) -> Array:
 
 def relu_forward(x: Array) -> tuple[Array, Array]:
     """``y = max(x, 0)``. Agrees with ``torch.relu``; saves ``x``."""
-    _check("relu", x)
+    check_activation("relu", x)
     return np.maximum(x, 0), x
 
 
 def relu_backward(dy: Array, saved: Array) -> Array:
     """``dx = dy`` where ``x > 0``, else 0 (0 at the kink, as PyTorch)."""
     x = saved
-    _check_backward("relu_backward", dy, x)
+    check_activation_backward("relu_backward", dy, x)
     return dy * (x > 0)
 
 
@@ -86,14 +88,14 @@ def silu_forward(x: Array) -> tuple[Array, Array]:
 
     Agrees with ``torch.nn.functional.silu``.
     """
-    _check("silu", x)
+    check_activation("silu", x)
     return x * _logistic(x), x
 
 
 def silu_backward(dy: Array, saved: Array) -> Array:
     """``dx = dy s (1 + x (1 - s))``, by the product rule and ``ds/dx = s (1 - s)``."""
     x = saved
-    _check_backward("silu_backward", dy, x)
+    check_activation_backward("silu_backward", dy, x)
     s = _logistic(x)
     return dy * s * (1 + x * (1 - s))
 
@@ -112,26 +114,26 @@ def gelu_forward(x: Array) -> tuple[Array, Array]:
 
     Agrees with ``torch.nn.functional.gelu``. The activation of the paper's first version and of DeiT.
     """
-    _check("gelu", x)
+    check_activation("gelu", x)
     return x * _normal_distribution(x), x
 
 
 def gelu_backward(dy: Array, saved: Array) -> Array:
     """``dx = dy (Phi(x) + x phi(x))`` with the normal density ``phi(x) = exp(-x^2 / 2) / sqrt(2 pi)``."""
     x = saved
-    _check_backward("gelu_backward", dy, x)
+    check_activation_backward("gelu_backward", dy, x)
     return dy * (_normal_distribution(x) + x * (_INV_SQRT_2PI * np.exp(-0.5 * x * x)))
 
 
 def identity_forward(x: Array) -> tuple[Array, Array]:
     """``y = x``: what stands where the paper's ablation A7 takes the activation away."""
-    _check("identity", x)
+    check_activation("identity", x)
     return x, x
 
 
 def identity_backward(dy: Array, saved: Array) -> Array:
     """``dx = dy``."""
-    _check_backward("identity_backward", dy, saved)
+    check_activation_backward("identity_backward", dy, saved)
     return dy
 
 

@@ -17,20 +17,21 @@ from levit_ref.ops._checks import Array, Tap, check_floating, check_not_empty, c
 class BatchNormSaved(NamedTuple):
     """What :func:`batch_norm_backward` needs.
 
-    ``centred`` is kept rather than ``x`` or the normalised value: it costs the same memory, and the normalised
-    value is one multiplication away.
+    The input is kept rather than the centred or normalised values: it is there already, and they are one subtraction
+    and one multiplication away.
     """
 
-    centred: Array  # (M, C): x - mean
-    inv_std: Array  # (C,): 1 / sqrt(variance + eps)
-    weight: Array  # (C,)
+    x: Array  # (M, C): a view of the input where its memory allows
     mean: Array  # (C,): of the batch in training, the running mean at inference
     variance: Array  # (C,): likewise, biased (divided by M)
+    inv_std: Array  # (C,): 1 / sqrt(variance + eps)
+    weight: Array  # (C,)
+    bias: Array  # (C,)
     training: bool
     channel_axis: int
     shape: tuple[int, ...]
     activation: str
-    normalised: Array | None  # the shape of x: what the activation was applied to, if there is one
+    normalised: Array | None  # the shape of x: what the activation was applied to. None: to be computed from x
 
 
 def batch_norm_forward(
@@ -83,44 +84,56 @@ def batch_norm_forward(
     normalisation: at inference it merges into the neighbouring matrix product.
     """
     check_batch_norm(x, weight, bias, running_mean, running_var, training, channel_axis, activation)
-    C = len(weight)
     rows = np.moveaxis(x, channel_axis, -1)  # (..., C)
-    x2 = rows.reshape(-1, C)  # (M, C)
-    M = x2.shape[0]
-    blocks = _row_blocks(M, C)
-
-    if training:
-        mean = np.sum([_sum_rows(x2[m]) for m in blocks], axis=0) / M  # (C,)
-    else:
-        mean = running_mean
-    centred = np.empty(x2.shape, x.dtype)  # (M, C)
-    squares = np.zeros(C, x.dtype)
-    (means,) = _spread(blocks, mean)
-    for m in blocks:
-        block = np.subtract(x2[m], means[: len(x2[m])], out=centred[m])
-        if training:
-            squares += _sum_rows(block * block)
-    variance = squares / M if training else running_var  # (C,); of centred values: no cancellation
+    x2 = rows.reshape(-1, len(weight))  # (M, C)
+    mean, variance = _statistics(x2) if training else (running_mean, running_var)  # (C,)
     inv_std = 1 / np.sqrt(variance + float(eps))  # (C,); a NumPy float64 would promote float32
-    y2 = np.empty(x2.shape, x.dtype)  # (M, C)
-    scales, shifts = _spread(blocks, weight * inv_std, bias)
-    for m in blocks:
-        block = np.multiply(centred[m], scales[: len(x2[m])], out=y2[m])
-        block += shifts[: len(block)]
-    y = tap("bn", np.moveaxis(y2.reshape(rows.shape), -1, channel_axis))  # the shape of x
-    normalised = None
-    if activation != "identity":
-        y, normalised = activations.forward(activation, y)
-    return y, BatchNormSaved(
-        centred, inv_std, weight, mean, variance, training, channel_axis, x.shape, activation, normalised
+    saved = BatchNormSaved(
+        x2, mean, variance, inv_std, weight, bias, training, channel_axis, x.shape, activation, normalised=None
     )
+    y = tap("bn", _normalise(saved))  # the shape of x
+    if activation == "identity":
+        return y, saved
+    y, normalised = activations.forward(activation, y)
+    return y, saved._replace(normalised=normalised)
+
+
+def _statistics(x: Array) -> tuple[Array, Array]:
+    """Mean and biased variance of the columns of (M, C)."""
+    blocks = _row_blocks(*x.shape)
+    mean = np.sum([_sum_rows(x[m]) for m in blocks], axis=0) / len(x)  # (C,)
+    (means,) = _spread(blocks, mean)
+    squares = np.zeros_like(mean)  # (C,); of centred values: no cancellation
+    for m in blocks:
+        centred = x[m] - means[: len(x[m])]
+        squares += _sum_rows(centred * centred)
+    return mean, squares / len(x)
+
+
+def _normalise(saved: BatchNormSaved) -> Array:
+    """``weight (x - mean) inv_std + bias``, in the shape of the input."""
+    x = saved.x  # (M, C)
+    y = np.empty(x.shape, x.dtype)
+    blocks = _row_blocks(*x.shape)
+    means, scales, shifts = _spread(blocks, saved.mean, saved.weight * saved.inv_std, saved.bias)
+    for m in blocks:
+        block = np.subtract(x[m], means[: len(x[m])], out=y[m])
+        block *= scales[: len(block)]
+        block += shifts[: len(block)]
+    return shaped(y, saved)
+
+
+def shaped(x: Array, saved: BatchNormSaved) -> Array:
+    """(M, C) in the shape of the input, a view."""
+    shape, axis = saved.shape, saved.channel_axis % len(saved.shape)
+    return np.moveaxis(x.reshape(*shape[:axis], *shape[axis + 1 :], -1), -1, axis)
 
 
 def batch_norm_backward(dy: Array, saved: BatchNormSaved, *, tap: Tap = untapped) -> tuple[Array, Array, Array]:
     """Gradients of :func:`batch_norm_forward` with respect to ``x``, ``weight`` and ``bias``.
 
-    First the activation's gradient. Then, with ``n = centred inv_std`` (the normalised value), ``y = weight n + bias``
-    gives ``dbias = sum_m dy`` and ``dweight = sum_m dy n``. At inference the statistics are constants and
+    First the activation's gradient. Then, with ``n = (x - mean) inv_std`` (the normalised value), ``y = weight n +
+    bias`` gives ``dbias = sum_m dy`` and ``dweight = sum_m dy n``. At inference the statistics are constants and
     ``dx = dy weight inv_std``. In training they depend on every row of the batch: a common shift of x changes nothing
     (subtract the mean of dy), nor does a common stretch (subtract dy's component along n)::
 
@@ -138,35 +151,43 @@ def batch_norm_backward(dy: Array, saved: BatchNormSaved, *, tap: Tap = untapped
     dx : ndarray, the shape of ``x``
     dweight, dbias : ndarray, shape (C,)
     """
-    centred, inv_std, weight, _, _, training, channel_axis, shape, activation, normalised = saved
-    check_floating("batch_norm_backward", dy=dy, weight=weight)
-    check_shape("batch_norm_backward", "dy", dy, shape, "the shape of y")
-    if normalised is not None:
-        dy = activations.backward(activation, dy, normalised)
+    check_batch_norm_backward(dy, saved)
+    x, mean, inv_std, weight = saved.x, saved.mean, saved.inv_std, saved.weight
+    if saved.activation != "identity":
+        normalised = _normalise(saved) if saved.normalised is None else saved.normalised
+        dy = activations.backward(saved.activation, dy, normalised)
     dy = tap("bn", dy)
-    rows = np.moveaxis(dy, channel_axis, -1)  # (..., C)
-    dy2 = rows.reshape(centred.shape)  # (M, C)
-    M = len(dy2)
+    dy2 = np.moveaxis(dy, saved.channel_axis, -1).reshape(x.shape)  # (M, C)
 
-    blocks = _row_blocks(M, len(weight))
+    blocks = _row_blocks(*x.shape)
+    means, scales = _spread(blocks, mean, weight * inv_std)
     dbias = np.zeros_like(weight)  # (C,)
     dweight = np.zeros_like(weight)  # (C,)
     for m in blocks:
         dbias += _sum_rows(dy2[m])
-        dweight += _sum_rows(dy2[m] * centred[m])
+        dweight += _sum_rows(dy2[m] * (x[m] - means[: len(x[m])]))
     dweight *= inv_std
-    dx2 = np.empty_like(centred)  # (M, C)
-    scales, shifts, slopes = _spread(blocks, weight * inv_std, dbias / M, inv_std * dweight / M)
+
+    M = len(x)
+    shifts, slopes = _spread(blocks, dbias / M, inv_std * dweight / M)
+    dx2 = np.empty_like(x)  # (M, C)
     for m in blocks:
-        n_rows = len(dy2[m])
-        if training:
-            block = np.multiply(centred[m], slopes[:n_rows], out=dx2[m])  # n (sum dy n) / M
-            block += shifts[:n_rows]
+        rows = len(dx2[m])
+        if saved.training:
+            block = np.subtract(x[m], means[:rows], out=dx2[m])
+            block *= slopes[:rows]  # n (sum dy n) / M
+            block += shifts[:rows]
             np.subtract(dy2[m], block, out=block)
-            block *= scales[:n_rows]
+            block *= scales[:rows]
         else:
-            np.multiply(dy2[m], scales[:n_rows], out=dx2[m])
-    return np.moveaxis(dx2.reshape(rows.shape), -1, channel_axis), dweight, dbias
+            np.multiply(dy2[m], scales[:rows], out=dx2[m])
+    return shaped(dx2, saved), dweight, dbias
+
+
+def check_batch_norm_backward(dy: Array, saved: BatchNormSaved) -> None:
+    """Raise unless ``dy`` has the shape of the result."""
+    check_floating("batch_norm_backward", dy=dy, weight=saved.weight)
+    check_shape("batch_norm_backward", "dy", dy, saved.shape, "the shape of y")
 
 
 def check_batch_norm(
@@ -232,7 +253,7 @@ def update_running_statistics(
     check_shape("update_running_statistics", "running_mean", running_mean, saved.mean.shape, "(C,)")
     check_shape("update_running_statistics", "running_var", running_var, saved.mean.shape, "(C,)")
     momentum = float(momentum)
-    M = saved.centred.shape[0]
+    M = len(saved.x)
     unbiased = saved.variance * (M / (M - 1))
     return (1 - momentum) * running_mean + momentum * saved.mean, (1 - momentum) * running_var + momentum * unbiased
 

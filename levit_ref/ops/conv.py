@@ -19,10 +19,12 @@ class Conv2dSaved(NamedTuple):
     """What :func:`conv2d_backward` needs.
 
     The patches are kept although they could be cut out of ``x`` again: at stride 2 a 3x3 kernel covers each
-    pixel 2.25 times, so they cost little more memory than ``x`` and save the second gathering.
+    pixel 2.25 times, so they cost little more memory than ``x`` and save the second gathering. A compiled backend
+    never gathers them and keeps ``x`` instead; one of the two is there, and either backend can go on from it.
     """
 
-    patches: Array  # (B * H_out * W_out, kH * kW * C_in)
+    x: Array | None  # (B, C_in, H, W)
+    patches: Array | None  # (B * H_out * W_out, kH * kW * C_in)
     weight: Array  # (C_out, C_in, kH, kW)
     x_shape: tuple[int, int, int, int]
     stride: tuple[int, int]
@@ -67,24 +69,32 @@ def conv2d_forward(
     -----
     Agrees with ``torch.nn.functional.conv2d`` without bias, groups or dilation, which LeViT does not use.
     """
+    stride, padding = check_conv2d(x, weight, stride, padding)
+    (B, C_in, H, W), (C_out, _, kH, kW) = x.shape, weight.shape
+    H_out, W_out = conv2d_output_size((H, W), (kH, kW), stride, padding)
+
+    patches = _gather_patches(x, (kH, kW), (H_out, W_out), stride, padding)  # (B*H_out*W_out, kH*kW*C_in)
+    kernel = weight.transpose(2, 3, 1, 0).reshape(kH * kW * C_in, C_out)  # (kH*kW*C_in, C_out)
+    y = (patches @ kernel).reshape(B, H_out, W_out, C_out).transpose(0, 3, 1, 2)  # (B, C_out, H_out, W_out)
+    return y, Conv2dSaved(None, patches, weight, (B, C_in, H, W), stride, padding)
+
+
+def check_conv2d(
+    x: Array, weight: Array, stride: int | tuple[int, int], padding: int | tuple[int, int]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Stride and padding as pairs; raise unless the arguments of :func:`conv2d_forward` fit together."""
     check_floating("conv2d", x=x, weight=weight)
     check_ndim("conv2d", "x", x, "(B, C_in, H, W)")
     check_ndim("conv2d", "weight", weight, "(C_out, C_in, kH, kW)")
-    B, C_in, H, W = x.shape
-    C_out, C_weight, kH, kW = weight.shape
+    (_, C_in, H, W), (_, C_weight, kH, kW) = x.shape, weight.shape
     if C_weight != C_in:
         raise ValueError(
             f"conv2d: x has {C_in} channels (shape {x.shape}), weight expects {C_weight} (shape {weight.shape})"
         )
     stride, padding = pair("conv2d", "stride", stride, 1), pair("conv2d", "padding", padding, 0)
-    H_out, W_out = conv2d_output_size((H, W), (kH, kW), stride, padding)
-    if H_out < 1 or W_out < 1:
+    if min(conv2d_output_size((H, W), (kH, kW), stride, padding)) < 1:
         raise ValueError(f"conv2d: kernel {kH}x{kW} is larger than the {H}x{W} image padded by {padding}")
-
-    patches = _gather_patches(x, (kH, kW), (H_out, W_out), stride, padding)  # (B*H_out*W_out, kH*kW*C_in)
-    kernel = weight.transpose(2, 3, 1, 0).reshape(kH * kW * C_in, C_out)  # (kH*kW*C_in, C_out)
-    y = (patches @ kernel).reshape(B, H_out, W_out, C_out).transpose(0, 3, 1, 2)  # (B, C_out, H_out, W_out)
-    return y, Conv2dSaved(patches, weight, (B, C_in, H, W), stride, padding)
+    return stride, padding
 
 
 def conv2d_backward(dy: Array, saved: Conv2dSaved, *, need_dx: bool = True) -> tuple[Array | None, Array]:
@@ -109,11 +119,13 @@ def conv2d_backward(dy: Array, saved: Conv2dSaved, *, need_dx: bool = True) -> t
     dx : ndarray, shape (B, C_in, H, W), or None
     dweight : ndarray, shape (C_out, C_in, kH, kW)
     """
-    patches, weight, x_shape, (sH, sW), (pH, pW) = saved
+    x, patches, weight, x_shape, (sH, sW), (pH, pW) = saved
     (B, C_in, H, W), (C_out, _, kH, kW) = x_shape, weight.shape
     H_out, W_out = conv2d_output_size((H, W), (kH, kW), (sH, sW), (pH, pW))
-    check_floating("conv2d_backward", dy=dy, weight=weight)
-    check_shape("conv2d_backward", "dy", dy, (B, C_out, H_out, W_out), "the shape of y")
+    check_conv2d_backward(dy, saved)
+    if patches is None:
+        assert x is not None  # see Conv2dSaved
+        patches = _gather_patches(x, (kH, kW), (H_out, W_out), (sH, sW), (pH, pW))
 
     dy2 = dy.transpose(0, 2, 3, 1).reshape(-1, C_out)  # (B*H_out*W_out, C_out)
     dweight = (dy2.T @ patches).reshape(C_out, kH, kW, C_in).transpose(0, 3, 1, 2)  # (C_out, C_in, kH, kW)
@@ -133,6 +145,15 @@ def conv2d_backward(dy: Array, saved: Conv2dSaved, *, need_dx: bool = True) -> t
                 padded[:, u : u + sH * H_out : sH, v : v + sW * W_out : sW] += dpatches[:, :, :, u, v]
         dx[b : b + n] = padded[:, pH : pH + H, pW : pW + W]
     return dx.transpose(0, 3, 1, 2), dweight  # (B, C_in, H, W)
+
+
+def check_conv2d_backward(dy: Array, saved: Conv2dSaved) -> None:
+    """Raise unless ``dy`` has the shape of the result."""
+    weight, (B, _, H, W) = saved.weight, saved.x_shape
+    C_out, _, kH, kW = weight.shape
+    check_floating("conv2d_backward", dy=dy, weight=weight)
+    H_out, W_out = conv2d_output_size((H, W), (kH, kW), saved.stride, saved.padding)
+    check_shape("conv2d_backward", "dy", dy, (B, C_out, H_out, W_out), "the shape of y")
 
 
 def _gather_patches(

@@ -96,13 +96,19 @@ def cross_entropy_forward(
     -----
     Agrees with ``torch.nn.functional.cross_entropy``.
     """
-    check_floating("cross_entropy", logits=logits)
-    check_ndim("cross_entropy", "logits", logits, "(B, K)")
-    t = target_distribution(targets, logits.shape[1], logits.dtype, label_smoothing)  # (B, K)
-    check_shape("cross_entropy", "targets", t, logits.shape, "one for each row of logits")
+    t = check_cross_entropy(logits, targets, label_smoothing)  # (B, K)
     log_probs = log_softmax(logits)  # (B, K)
     loss = -(t * log_probs).sum() / logits.dtype.type(len(logits))
     return loss, CrossEntropySaved(np.exp(log_probs), t)
+
+
+def check_cross_entropy(logits: Array, targets: npt.NDArray[Any], label_smoothing: float) -> Array:
+    """The smoothed targets (B, K); raise unless the arguments of :func:`cross_entropy_forward` fit together."""
+    check_floating("cross_entropy", logits=logits)
+    check_ndim("cross_entropy", "logits", logits, "(B, K)")
+    t = target_distribution(targets, logits.shape[1], logits.dtype, label_smoothing)
+    check_shape("cross_entropy", "targets", t, logits.shape, "one for each row of logits")
+    return t
 
 
 def cross_entropy_backward(dloss: float | np.floating[Any], saved: CrossEntropySaved) -> Array:

@@ -61,16 +61,22 @@ def residual_forward(x: Array, branch: Array, factor: Array | None = None) -> tu
     TypeError, ValueError
         If dtypes differ or are not floating, shapes differ, or the batch is empty.
     """
-    check_floating("residual", x=x, branch=branch, factor=factor)
-    check_not_empty("residual", "x", x)
-    check_shape("residual", "branch", branch, x.shape, "the shape of x")
+    check_residual(x, branch, factor)
     if factor is None:
         return x + branch, ResidualSaved(x.shape, None)
-    check_shape("residual", "factor", factor, x.shape[:1], "one factor for each image")
     factor = factor.reshape(-1, *[1] * (x.ndim - 1))  # (B, 1, ...)
     y = branch * factor
     y += x
     return y, ResidualSaved(x.shape, factor)
+
+
+def check_residual(x: Array, branch: Array, factor: Array | None) -> None:
+    """Raise unless the arguments of :func:`residual_forward` fit together."""
+    check_floating("residual", x=x, branch=branch, factor=factor)
+    check_not_empty("residual", "x", x)
+    check_shape("residual", "branch", branch, x.shape, "the shape of x")
+    if factor is not None:
+        check_shape("residual", "factor", factor, x.shape[:1], "one factor for each image")
 
 
 def residual_backward(dy: Array, saved: ResidualSaved) -> tuple[Array, Array]:
@@ -78,7 +84,11 @@ def residual_backward(dy: Array, saved: ResidualSaved) -> tuple[Array, Array]:
 
     Not a copy of it: ``dx``, and without a factor ``dbranch``, are ``dy`` itself.
     """
-    shape, factor = saved
-    check_floating("residual_backward", dy=dy, factor=factor)
-    check_shape("residual_backward", "dy", dy, shape, "the shape of y")
-    return dy, dy if factor is None else dy * factor
+    check_residual_backward(dy, saved)
+    return dy, dy if saved.factor is None else dy * saved.factor
+
+
+def check_residual_backward(dy: Array, saved: ResidualSaved) -> None:
+    """Raise unless ``dy`` has the shape of the result."""
+    check_floating("residual_backward", dy=dy, factor=saved.factor)
+    check_shape("residual_backward", "dy", dy, saved.shape, "the shape of y")

@@ -30,17 +30,11 @@ def softmax_forward(x: Array) -> tuple[Array, Array]:
     -----
     Agrees with ``torch.softmax(x, -1)``.
     """
-    check_softmax(x)
+    check_softmax("softmax", x)
     y = x - x.max(axis=-1, keepdims=True)  # (..., K)
     np.exp(y, out=y)
     y /= y.sum(axis=-1, keepdims=True)
     return y, y
-
-
-def check_softmax(x: Array) -> None:
-    """Raise unless ``x`` has a floating dtype and is not empty."""
-    check_floating("softmax", x=x)
-    check_not_empty("softmax", "x", x)
 
 
 def softmax_backward(dy: Array, saved: Array) -> Array:
@@ -57,6 +51,12 @@ def softmax_backward(dy: Array, saved: Array) -> Array:
     return dx
 
 
+def check_softmax(op: str, x: Array) -> None:
+    """Raise unless the softmax of ``x`` exists."""
+    check_floating(op, x=x)
+    check_not_empty(op, "x", x)
+
+
 def check_softmax_backward(dy: Array, y: Array) -> None:
     """Raise unless ``dy`` has the shape of the result."""
     check_floating("softmax_backward", dy=dy, y=y)
@@ -65,7 +65,6 @@ def check_softmax_backward(dy: Array, y: Array) -> None:
 
 def log_softmax(x: Array) -> Array:
     """``x_k - max x - log sum_j exp(x_j - max x)``, without forming the softmax, whose small entries round to 0."""
-    check_floating("log_softmax", x=x)
-    check_not_empty("log_softmax", "x", x)
+    check_softmax("log_softmax", x)
     shifted = x - x.max(axis=-1, keepdims=True)  # (..., K)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

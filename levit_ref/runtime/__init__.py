@@ -9,6 +9,7 @@ from levit_ref.runtime.registry import (
     backend,
     backends,
     get_backend,
+    native_serves,
     set_backend,
 )
 from levit_ref.runtime.threads import num_threads, set_num_threads
@@ -22,6 +23,7 @@ __all__ = [
     "backends",
     "empty",
     "get_backend",
+    "native_serves",
     "num_threads",
     "set_backend",
     "set_num_threads",

@@ -79,6 +79,20 @@ def available_backends() -> tuple[str, ...]:
     return tuple(BACKENDS)
 
 
+_FLOAT32 = np.dtype(np.float32)
+
+
+def native_serves(*arrays: object) -> bool:
+    """Whether the native backend is active and its kernels can work in place on these: contiguous float32 arrays.
+
+    For what is no operation: training and augmentation hold their arithmetic in NumPy and, before it, a call of the
+    kernel that does the same in one pass (:mod:`levit_ref.runtime.native.training`, ``pictures``) where this says so.
+    """
+    return _active == "native" and all(
+        isinstance(array, np.ndarray) and array.dtype == _FLOAT32 and array.flags.c_contiguous for array in arrays
+    )
+
+
 @contextmanager
 def backend(name: str) -> Iterator[None]:
     """Run a ``with`` block on another backend, and return to the one before, whatever happens inside."""

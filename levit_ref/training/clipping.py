@@ -8,6 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from levit_ref.runtime import native_serves
+from levit_ref.runtime.native import training as native
 from levit_ref.training.flat import FloatArray, check_flat, chunks
 
 
@@ -30,6 +32,8 @@ def global_norm(grads: FloatArray) -> float:
     would lose the small ones.
     """
     check_flat("global_norm: grads", grads)
+    if native_serves(grads):
+        return math.sqrt(native.sum_of_squares(grads))
     return math.sqrt(math.fsum(float(np.dot(g, g)) for g in (grads[piece] for piece in chunks(grads.size))))
 
 
@@ -54,7 +58,9 @@ def clip_global_norm(grads: FloatArray, max_norm: float) -> float:
         raise ValueError(f"clip_global_norm: max_norm must be positive, got {max_norm}")
     norm = global_norm(grads)
     scale = max_norm / (norm + 1e-6)
-    if scale < 1:
+    if scale < 1 and native_serves(grads):
+        native.scale(grads, scale)
+    elif scale < 1:
         grads *= scale
     return norm
 
@@ -107,6 +113,10 @@ def clip_adaptive(parameters: Iterable[HasGrad], clip: float = 0.01, eps: float 
         raise ValueError(f"clip_adaptive: clip must be positive, got {clip}")
     if not eps > 0:
         raise ValueError(f"clip_adaptive: eps must be positive, got {eps}")
+    parameters = list(parameters)
+    data, grads = [parameter.data for parameter in parameters], [parameter.grad for parameter in parameters]
+    if native_serves(*data, *grads):
+        return native.clip_adaptive(data, grads, clip, eps)
     clipped = 0
     for parameter in parameters:
         bound = np.maximum(unit_norms(parameter.data), eps) * clip

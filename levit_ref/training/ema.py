@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from levit_ref.runtime import native_serves
+from levit_ref.runtime.native import training as native
 from levit_ref.training.flat import CHUNK, FloatArray, check_flat, chunks
 
 
@@ -61,6 +63,10 @@ class Ema:
         self._check_not_applied("update")
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.warmup else self.decay
+        if native_serves(*(array for pair in self._pairs() for array in pair)):
+            for average, value in self._pairs():
+                native.move_average(average, value, 1 - decay)
+            return
         for average, value in self._pieces():
             difference = self._scratch[: average.size]
             np.subtract(value, average, out=difference)
@@ -99,9 +105,13 @@ class Ema:
         self.data[:] = state["data"]
         self.buffers[:] = state["buffers"]
 
+    def _pairs(self) -> tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
+        """The averages beside the model's arrays."""
+        return (self.data, self.model.flat_data), (self.buffers, self.model.flat_buffers)
+
     def _pieces(self) -> Iterator[tuple[FloatArray, FloatArray]]:
         """Pieces of the averages beside the same pieces of the model's arrays."""
-        for average, own in ((self.data, self.model.flat_data), (self.buffers, self.model.flat_buffers)):
+        for average, own in self._pairs():
             for piece in chunks(average.size):
                 yield average[piece], own[piece]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from levit_ref.data import Augmentation, Dataset, normalise
 from levit_ref.nn import LeViT
-from levit_ref.ops import cross_entropy_forward
+from levit_ref.runtime import F
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def evaluate(
             indices = np.arange(start, min(start + batch_size, size))  # (B,)
             labels = dataset.labels[indices]  # (B,)
             logits = model(normalise(dataset.batch(indices), how.mean, how.std))  # (B, K)
-            loss += float(cross_entropy_forward(logits, labels)[0]) * len(indices)
+            loss += float(F.cross_entropy_forward(logits, labels)[0]) * len(indices)
             np.add.at(confusion, (labels, logits.argmax(axis=1)), 1)
             # rank of the true class: how many classes have a larger logit
             ahead = (logits > logits[np.arange(len(labels)), labels][:, None]).sum(axis=1)  # (B,)

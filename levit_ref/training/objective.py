@@ -9,14 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from levit_ref.nn import HeadLogits
-from levit_ref.ops import (
-    cross_entropy_backward,
-    cross_entropy_forward,
-    hard_distillation_backward,
-    hard_distillation_forward,
-    soft_distillation_backward,
-    soft_distillation_forward,
-)
+from levit_ref.runtime import F
 from levit_ref.training.flat import FloatArray
 
 
@@ -74,20 +67,20 @@ class Objective:
         if head_dist is None:
             if teacher_logits is not None:
                 raise ValueError("distillation needs a model with two heads; this one has one (two_heads = true)")
-            loss, saved = cross_entropy_forward(head, targets, label_smoothing=smoothing)
-            return float(loss), HeadLogits(cross_entropy_backward(1.0, saved), None)
+            loss, saved = F.cross_entropy_forward(head, targets, label_smoothing=smoothing)
+            return float(loss), HeadLogits(F.cross_entropy_backward(1.0, saved), None)
         if teacher_logits is None:
-            loss, saved = cross_entropy_forward(head, targets, label_smoothing=smoothing)
-            loss_dist, saved_dist = cross_entropy_forward(head_dist, targets, label_smoothing=smoothing)
-            gradient = HeadLogits(cross_entropy_backward(0.5, saved), cross_entropy_backward(0.5, saved_dist))
+            loss, saved = F.cross_entropy_forward(head, targets, label_smoothing=smoothing)
+            loss_dist, saved_dist = F.cross_entropy_forward(head_dist, targets, label_smoothing=smoothing)
+            gradient = HeadLogits(F.cross_entropy_backward(0.5, saved), F.cross_entropy_backward(0.5, saved_dist))
             return (float(loss) + float(loss_dist)) / 2, gradient
         teacher_logits = teacher_logits.astype(head.dtype, copy=False)
         if self.distillation == "hard":
-            loss, kept = hard_distillation_forward(
+            loss, kept = F.hard_distillation_forward(
                 head, head_dist, targets, teacher_logits, alpha=self.alpha, label_smoothing=smoothing
             )
-            return float(loss), HeadLogits(*hard_distillation_backward(1.0, kept))
-        loss, kept = soft_distillation_forward(
+            return float(loss), HeadLogits(*F.hard_distillation_backward(1.0, kept))
+        loss, kept = F.soft_distillation_forward(
             head,
             head_dist,
             targets,
@@ -96,7 +89,7 @@ class Objective:
             temperature=self.temperature,
             label_smoothing=smoothing,
         )
-        return float(loss), HeadLogits(*soft_distillation_backward(1.0, kept))
+        return float(loss), HeadLogits(*F.soft_distillation_backward(1.0, kept))
 
 
 def count_correct(logits: HeadLogits, targets: npt.NDArray[Any]) -> int:

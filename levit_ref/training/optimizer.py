@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from levit_ref.runtime import native_serves
+from levit_ref.runtime.native import training as native
 from levit_ref.training.flat import CHUNK, BoolArray, FloatArray, check_flat, chunks
 
 
@@ -76,6 +79,7 @@ class AdamW:
         self.m = np.zeros_like(params)
         self.v = np.zeros_like(params)
         self._plan = _plan(decay_mask)
+        self._edges = _edges(decay_mask)
         self._scratch = np.empty((2, min(CHUNK, params.size)), params.dtype)
 
     def step(self, lr: float | None = None) -> None:
@@ -86,6 +90,21 @@ class AdamW:
         step_size = rate / (1 - beta1**self.steps)
         root_correction = math.sqrt(1 - beta2**self.steps)
         keep = 1 - rate * self.weight_decay
+        if native_serves(self.params, self.grads, self.m, self.v):
+            native.adamw_step(
+                self.params,
+                self.grads,
+                self.m,
+                self.v,
+                self._edges,
+                keep=keep,
+                beta1=beta1,
+                beta2=beta2,
+                root_scale=1 / root_correction,
+                eps=self.eps,
+                step_size=step_size,
+            )
+            return
         for piece, decayed in self._plan:
             p, g, m, v = self.params[piece], self.grads[piece], self.m[piece], self.v[piece]
             a, b = self._scratch[:, : p.size]
@@ -121,6 +140,11 @@ class AdamW:
         self.v[:] = state["v"]
 
 
+def _edges(decay_mask: BoolArray) -> npt.NDArray[np.int64]:
+    """Where runs of decayed elements begin and end, in turns."""
+    return np.flatnonzero(np.diff(decay_mask, prepend=False, append=False)).astype(np.int64)
+
+
 def _plan(decay_mask: BoolArray) -> list[tuple[slice, list[slice]]]:
     """For every chunk, the parts of it that are decayed, as slices of the whole array.
 
@@ -128,6 +152,6 @@ def _plan(decay_mask: BoolArray) -> list[tuple[slice, list[slice]]]:
     """
     plan = []
     for piece in chunks(decay_mask.size):
-        edges = np.flatnonzero(np.diff(decay_mask[piece], prepend=False, append=False)) + piece.start
+        edges = _edges(decay_mask[piece]) + piece.start
         plan.append((piece, [slice(int(a), int(b)) for a, b in edges.reshape(-1, 2)]))
     return plan

@@ -7,9 +7,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from levit_ref.nn import FunctionTap, LeViT, no_tap
+from levit_ref.nn import FunctionTap, LeViT, SelectiveTap, no_tap
 from levit_ref.ops._checks import Array
 from tests.gradcheck import differentiate
+from tests.nn.names import expected_names
 from tests.nn.networks import tiny
 
 
@@ -18,51 +19,8 @@ def images(rng: np.random.Generator) -> Array:
     return rng.standard_normal((3, 3, 16, 16))
 
 
-def attention_names(prefix: str, *first: str) -> list[str]:
-    core = ["q", "k", "v", "bias", "scores", "scores_biased", "probs", "context"]
-    return [f"{prefix}.{name}" for name in (*first, *core, "proj.act", "proj.ln.linear", "proj.ln.bn")]
-
-
-def mlp_names(prefix: str) -> list[str]:
-    return [f"{prefix}.{name}" for name in ("ln1.linear", "ln1.bn", "act", "ln2.linear", "ln2.bn")]
-
-
-def block_names(prefix: str) -> list[str]:
-    return [
-        f"{prefix}.resid_pre",
-        *attention_names(f"{prefix}.attn", "qkv.linear", "qkv.bn"),
-        f"{prefix}.resid_mid",
-        *mlp_names(f"{prefix}.mlp"),
-        f"{prefix}.resid_post",
-    ]
-
-
-NAMES = [
-    "images",
-    "stem.conv1.linear",
-    "stem.conv1.bn",
-    "stem.act1",
-    "stem.conv2.linear",
-    "stem.conv2.bn",
-    "stem.tokens",
-    *block_names("stages.0.blocks.0"),
-    "stages.1.downsample.resid_pre",
-    *attention_names("stages.1.downsample.attn_downsample", "kv.linear", "kv.bn", "q.down", "q.ln.linear", "q.ln.bn"),
-    "stages.1.downsample.resid_mid",
-    *mlp_names("stages.1.downsample.mlp"),
-    "stages.1.downsample.resid_post",
-    *block_names("stages.1.blocks.0"),
-    *block_names("stages.1.blocks.1"),
-    "pooled",
-    "head.bn",
-    "head.linear",
-    "head",
-    "head_dist.bn",
-    "head_dist.linear",
-    "head_dist",
-    "logits",
-]
-"""All names of the small network in the order of execution: a promise to whoever stored one."""
+NAMES = expected_names(stem_convs=2, depths=(1, 2), two_heads=True)
+"""Of the small network."""
 
 
 def record(values: dict[str, Array]) -> FunctionTap:
@@ -195,6 +153,23 @@ def test_scopes_add_up() -> None:
     value = np.zeros(1)
     assert tap("probs", value) is value
     assert seen == ["stages.0.attn.probs"]
+
+
+def test_a_selective_tap_sees_what_was_asked_for(images: Array) -> None:
+    wanted = {"stem.act1", "stages.1.blocks.0.attn.probs", "stages.1.blocks.0.mlp"}
+    seen: list[str] = []
+    tiny()(images, SelectiveTap(lambda name, _: seen.append(name), wanted))
+    assert seen == [name for name in NAMES if name in wanted]
+
+
+def test_a_selective_tap_is_no_tap_where_nothing_was_asked_for() -> None:
+    tap = SelectiveTap(lambda name, value: None, ["stages.1.blocks.0.attn.probs", "stages.1.blocks.0.mlp"])
+    assert tap.scope("stem") is no_tap
+    block = tap.scope("stages.1").scope("blocks.0")
+    assert block.scope("attn") is not no_tap
+    assert block.scope("attn").scope("proj") is no_tap
+    assert block.scope("mlp") is no_tap  # the output of the MLP is seen outside of it
+    assert tap.scope("stages.1").scope("blocks.1") is no_tap
 
 
 def test_no_tap_hands_values_through() -> None:

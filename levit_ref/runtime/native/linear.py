@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from levit_ref import _native, ops
-from levit_ref.ops import activations
 from levit_ref.ops._checks import Array
 from levit_ref.ops.linear import LinearSaved, check_linear, check_linear_backward
+from levit_ref.runtime.native.activations import activation_backward
 from levit_ref.runtime.native.arrays import rows, serves
-
-FUSED = ("identity", "hardswish", "relu")
-"""Activations that the kernel applies to the sum."""
 
 
 def linear_forward(
@@ -19,10 +16,7 @@ def linear_forward(
     if not serves(x):
         return ops.linear_forward(x, weight, bias, activation=activation)
     check_linear(x, weight, bias, activation)
-    fused = activation if activation in FUSED else "identity"
-    y: Array = _native.linear_forward(rows(x), rows(weight), bias, fused).reshape(*x.shape[:-1], len(weight))
-    if fused != activation:
-        y, _ = activations.forward(activation, y)
+    y: Array = _native.linear_forward(rows(x), rows(weight), bias, activation).reshape(*x.shape[:-1], len(weight))
     return y, LinearSaved(x, weight, bias, activation)
 
 
@@ -33,7 +27,7 @@ def linear_backward(dy: Array, saved: LinearSaved) -> tuple[Array, Array, Array 
         return ops.linear_backward(dy, saved)
     check_linear_backward(dy, saved)
     if activation != "identity":
-        dy = activations.backward(activation, dy, linear_forward(x, weight, bias)[0])
+        dy = activation_backward(activation, dy, linear_forward(x, weight, bias)[0])
     dy2, x2, weight = rows(dy), rows(x), rows(weight)  # (M, C_out), (M, C_in), (C_out, C_in)
     dx: Array = _native.linear_backward_x(dy2, weight).reshape(x.shape)
     dbias: Array | None = _native.sum_rows(dy2) if bias is not None else None

@@ -12,7 +12,7 @@ def softmax_forward(x: Array) -> tuple[Array, Array]:
     """See :func:`levit_ref.ops.softmax_forward`."""
     if not serves(x):
         return ops.softmax_forward(x)
-    check_softmax(x)
+    check_softmax("softmax", x)
     y: Array = _native.softmax_forward(rows(x)).reshape(x.shape)
     return y, y
 
@@ -22,4 +22,5 @@ def softmax_backward(dy: Array, saved: Array) -> Array:
     if not serves(dy, saved):
         return ops.softmax_backward(dy, saved)
     check_softmax_backward(dy, saved)
-    return _native.softmax_backward(rows(dy), rows(saved)).reshape(dy.shape)
+    dx: Array = _native.softmax_backward(rows(dy), rows(saved)).reshape(dy.shape)
+    return dx

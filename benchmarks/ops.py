@@ -1,0 +1,227 @@
+"""Every operation that has a kernel, forward and backward: NumPy, native, PyTorch, at the shapes of a training step.
+
+    python benchmarks/ops.py                                            # 128S widths, 32x32 pictures, batch 128
+    python benchmarks/ops.py --model levit_128s --batch 16              # 224x224
+    python benchmarks/ops.py --only attention --json attention.json --plot attention.svg
+
+The cases are recorded from one training step of the model: the same shapes, memory layouts and values. PyTorch's forward
+pass runs in training mode, since ours keeps what the backward pass needs as well; where it can be written in
+several ways (attention by hand or with scaled_dot_product_attention; images with channels first or last), the way
+whose forward and backward passes together are the fastest counts. Results must agree before they are timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import common
+import numpy as np
+from common import COLOURS, Record, Table, milliseconds, times
+from matplotlib.figure import Figure
+from recording import Case, has_kernel, record_cases
+from steps import OurStep, task_arguments, task_of
+
+import levit_ref
+from levit_ref.runtime.registry import BACKENDS
+
+DIRECTIONS = ("forward", "backward")
+NUMPY, NATIVE = "numpy", "native"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this benchmark."""
+    task_arguments(parser)
+    parser.add_argument("--only", default="*", help="pattern of the operations' names")
+    parser.add_argument("--all", action="store_true", help="also operations that have no kernel yet")
+
+
+def measure(args: argparse.Namespace) -> Record:
+    """Time every case."""
+    import torch
+
+    torch.set_num_threads(args.threads)
+    rows = []
+    for case in record_cases(OurStep(task_of(args), NUMPY).gradients):
+        wanted = args.all or any(has_kernel(f"{case.operation}_{direction}") for direction in DIRECTIONS)
+        if not wanted or not fnmatch.fnmatch(case.operation, args.only) or case.dy is None:
+            continue
+        case.dy = _random_like(case.dy)
+        ways = {name: _ours(case, name) for name in levit_ref.available_backends()} | _torch(case)
+        seconds: dict[str, Record] = {}
+        peaks = []
+        for i, direction in enumerate(DIRECTIONS):
+            race = common.race({name: way[i] for name, way in ways.items()}, args)
+            peaks.append(race.peak_gflops)
+            for name, result in race.record().items():
+                seconds.setdefault(name, {})[direction] = result
+        rows.append(
+            {
+                "operation": case.label,
+                "shape": case.shape,
+                "calls": case.calls,
+                "gflop": {"forward": 2e-9 * case.multiply_adds, "backward": 2e-9 * case.backward_multiply_adds},
+                "peak_gflops": max(peaks),
+                "seconds": seconds,
+            }
+        )
+    return {"task": task_of(args).name, "rows": rows}
+
+
+def _random_like(dy: Any) -> Any:
+    """Random values in the same memory layout.
+
+    The step's own would hide errors and show false ones: behind a normalisation that another one follows, the
+    gradient of the bias is zero but for rounding.
+    """
+    if not isinstance(dy, np.ndarray):
+        return dy
+    values = np.empty_like(dy)
+    values[...] = np.random.default_rng(0).standard_normal(dy.shape, np.float32)
+    return values
+
+
+Way = tuple[Callable[[], Any], Callable[[], Any]]
+"""Forward and backward."""
+
+
+def _ours(case: Case, backend: str) -> Way:
+    module = BACKENDS[backend]
+    forward, backward = (getattr(module, f"{case.operation}_{direction}") for direction in DIRECTIONS)
+    _, saved = forward(*case.args, **case.kwargs)
+    return (
+        lambda: forward(*case.args, **case.kwargs),
+        lambda: backward(case.dy, saved, **case.backward_kwargs),
+    )
+
+
+def _torch(case: Case) -> dict[str, Way]:
+    """PyTorch's ways, which must agree with ours."""
+    from torch_ops import peers
+
+    ways: dict[str, Way] = {}
+    forward, backward = _ours(case, NUMPY)
+    y, gradients = forward()[0], backward()
+    gradients = [g for g in (gradients if isinstance(gradients, tuple) else (gradients,)) if g is not None]
+    for name, (torch_forward, torch_backward) in peers(case).items():
+        pairs = zip([y, *gradients], [torch_forward(), *torch_backward()], strict=False)
+        for ours, theirs in pairs:
+            scale = float(np.abs(ours).max()) or 1.0
+            error = float(np.abs(theirs.detach().numpy() - ours).max()) / scale
+            if not error < 1e-3:
+                raise SystemExit(f"{case.label} {case.shape}: PyTorch ({name}) and NumPy differ by {error:.1e}")
+        ways[f"PyTorch {name}"] = torch_forward, torch_backward
+    return ways
+
+
+# --- tables and figure -------------------------------------------------------------------------------------------------
+
+
+def fastest_torch(row: Record) -> str | None:
+    """The way of PyTorch whose two passes together take the least."""
+    names = [name for name in row["seconds"] if name.startswith("PyTorch")]
+    return min(names, key=lambda name: sum(_seconds(row, name)), default=None)
+
+
+def _seconds(row: Record, name: str | None) -> tuple[float, float]:
+    if name not in row["seconds"]:
+        return float("nan"), float("nan")
+    return row["seconds"][name]["forward"]["median"], row["seconds"][name]["backward"]["median"]
+
+
+def tables(record: Record) -> dict[str, Table]:
+    """By case, and by operation over the whole step."""
+    header = ["operation", "shapes", "calls"]
+    for direction in DIRECTIONS:
+        short = {"forward": "fwd", "backward": "bwd"}[direction]
+        header += [f"{short} NumPy", "native", "PyTorch", "speed-up"]
+    rows = []
+    for row in record["rows"]:
+        cells = [row["operation"], row["shape"], str(row["calls"])]
+        numpy, native, torch = (_seconds(row, name) for name in (NUMPY, NATIVE, fastest_torch(row)))
+        for i in range(2):
+            cells += [_ms(numpy[i]), _ms(native[i]), _ms(torch[i]), _times(torch[i] / native[i])]
+        rows.append(cells)
+    title = f"ms of one call, {record['task']}; speed-up of native on PyTorch"
+    result = {"cases": Table(title, header, rows), "operations": _operations(record)}
+    if any(row["operation"] == "attention" for row in record["rows"]):
+        result["attention"] = _attention(record)
+    return result
+
+
+def _operations(record: Record) -> Table:
+    rows = [
+        [name, str(calls), *(_ms(t) for t in total.values()), _times(total["PyTorch"] / total[NATIVE])]
+        for name, (calls, total) in by_operation(record).items()
+    ]
+    title = f"ms of all calls of one step, forward and backward, {record['task']}"
+    return Table(title, ["operation", "calls", "NumPy", "native", "PyTorch", "speed-up on PyTorch"], rows)
+
+
+def by_operation(record: Record) -> dict[str, tuple[int, dict[str, float]]]:
+    """Calls, and seconds of all of them in a step, forward and backward, for each contestant."""
+    totals: dict[str, tuple[int, dict[str, float]]] = {}
+    for row in record["rows"]:
+        calls, total = totals.get(row["operation"], (0, dict.fromkeys((NUMPY, NATIVE, "PyTorch"), 0.0)))
+        for name, which in (NUMPY, NUMPY), (NATIVE, NATIVE), ("PyTorch", fastest_torch(row)):
+            total[name] += row["calls"] * sum(_seconds(row, which))
+        totals[row["operation"]] = calls + row["calls"], total
+    return totals
+
+
+def _attention(record: Record) -> Table:
+    """Against both ways of writing it."""
+    rows = []
+    for row in record["rows"]:
+        if row["operation"] != "attention":
+            continue
+        q, k, v = (shape.split("x") for shape in row["shape"].split()[:3])
+        native = sum(_seconds(row, NATIVE))
+        ways = ("PyTorch attention", "PyTorch attention_fused")
+        by_hand, fused = (sum(_seconds(row, way)) for way in ways)
+        share = sum(row["gflop"].values()) / native / row["peak_gflops"]
+        rows.append(
+            [f"{q[2]} x {k[2]}", f"{q[0]}, {q[1]}", f"{q[3]}, {v[3]}", _ms(sum(_seconds(row, NUMPY))), _ms(native)]
+            + [_ms(by_hand), _ms(fused), _times(fused / native), _times(min(fused, by_hand) / native)]
+            + [f"{share:.0%}" if share == share else "-"]
+        )
+    header = ["queries x keys", "batch, heads", "D, E", "NumPy", "native", "PyTorch by hand"]
+    header += ["scaled_dot_product_attention", "speed-up on it", "on the faster", "native of peak"]
+    return Table(f"Attention with a bias, ms forward and backward, {record['task']}", header, rows)
+
+
+def _ms(seconds: float) -> str:
+    return milliseconds(seconds) if seconds == seconds else "-"
+
+
+def _times(ratio: float) -> str:
+    return times(ratio) if ratio == ratio else "-"
+
+
+def figure(record: Record) -> Figure:
+    """Time of each operation in a step, relative to PyTorch's."""
+    totals = {name: total for name, (_, total) in by_operation(record).items() if total["PyTorch"] == total["PyTorch"]}
+    totals = dict(sorted(totals.items(), key=lambda item: -item[1]["PyTorch"]))
+    fig = common.new_figure(8, 0.9 + 0.62 * len(totals))
+    axes = fig.subplots()
+    height = 0.27
+    for i, (name, label) in enumerate(((NATIVE, "native"), ("PyTorch", "PyTorch"), (NUMPY, "NumPy"))):
+        places = [place + (i - 1) * height for place in range(len(totals))]
+        values = [1e3 * total[name] for total in totals.values()]
+        bars = axes.barh(places, values, height, color=COLOURS[label], label=label)
+        axes.bar_label(bars, [f"{value:.3g}" if value == value else "" for value in values], padding=3, fontsize=8)
+    axes.set_yticks(range(len(totals)), list(totals), fontsize=9)
+    axes.invert_yaxis()
+    axes.margins(x=0.1)
+    axes.set_xlabel("ms in one training step, forward and backward", fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, loc="lower right")
+    axes.set_title(f"{record['task']}, {record['machine']['threads']} thread(s)", fontsize=10)
+    return fig
+
+
+if __name__ == "__main__":
+    common.run(sys.modules[__name__])
