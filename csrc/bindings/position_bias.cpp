@@ -12,7 +12,7 @@ const int64_t* indices(const Array& index, ptrdiff_t offsets) {
     if (!(index.flags() & py::array::c_style)) throw py::value_error("index must be contiguous in memory");
     const auto* values = static_cast<const int64_t*>(index.data());
     bool inside = true;
-    for (ptrdiff_t i = 0; i < index.size(); ++i) inside &= static_cast<uint64_t>(values[i]) < static_cast<uint64_t>(offsets);
+    for (ptrdiff_t i = 0; i < index.size(); ++i) inside &= values[i] >= 0 && values[i] < offsets;
     if (!inside) throw py::value_error("index must lie in 0 .. " + std::to_string(offsets - 1));
     return values;
 }

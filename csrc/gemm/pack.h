@@ -37,8 +37,8 @@ inline void pack_panel_of_rows(ptrdiff_t K, ptrdiff_t N, ptrdiff_t j, const floa
     }
 }
 
-// The same of a B whose columns lie in memory, B(k, j) = b[j * stride + k]: the weights (C_out, C_in) of y = x W^T. A square
-// of LANES columns and LANES k at a time is turned over in registers.
+// The same of a B whose columns lie in memory, B(k, j) = b[j * stride + k]: the weights (C_out, C_in) of y = x W^T. A
+// square of LANES columns and LANES k at a time is turned over in registers.
 inline void pack_panel_of_columns(ptrdiff_t K, ptrdiff_t N, ptrdiff_t j, const float* b, ptrdiff_t stride,
                                   float* panel) {
     const ptrdiff_t width = panel_width(N, j);

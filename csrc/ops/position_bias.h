@@ -1,4 +1,4 @@
-// The table of position biases: every pair of a query and a key reads one entry, and its gradient is added to that entry.
+// The table of position biases: every pair of a query and a key reads one entry, and its gradient is added to it.
 //
 // The biases lie in memory as attention reads them, (heads, N_k, N_q); index is (N_q, N_k).
 #pragma once

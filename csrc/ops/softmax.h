@@ -1,6 +1,6 @@
 // Softmax, and its gradient, of columns and of rows.
 //
-// The kernels work on columns: each lane has a row of the softmax to itself, so that its maximum and sums are plain vector
+// The kernels work on columns: each lane has a softmax to itself, so that its maximum and sums are plain vector
 // operations down the column, whether there are 16 keys or 1000. Rows are turned over on the way in and out.
 #pragma once
 
