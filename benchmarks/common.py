@@ -135,7 +135,7 @@ def machine(threads: int, clock: Clock) -> Record:
         "cores": os.cpu_count(),
         "threads": threads,
         "clock": next(name for name, function in CLOCKS.items() if function is clock),
-        "native": native.about if native.available else None,
+        "isa": native.about.removeprefix("C++ kernels for ").split(",")[0] if native.available else None,
         "numpy": np.__version__,
         "torch": _torch_version(),
         "peak_gflops": peak,
@@ -170,7 +170,8 @@ def describe(record: Record) -> str:
     m = record["machine"]
     threads = threads_of(record)
     threads += "" if m["clock"] == "wall" else f" ({m['clock']} time)"
-    parts = [m["processor"], threads, f"FMA peak {m['peak_gflops']:.0f} GFLOP/s", f"NumPy {m['numpy']}"]
+    isa = [m["isa"]] if m.get("isa") else []
+    parts = [m["processor"], *isa, threads, f"FMA peak {m['peak_gflops']:.0f} GFLOP/s", f"NumPy {m['numpy']}"]
     return ", ".join(parts + ([f"PyTorch {m['torch']}"] if m["torch"] else []))
 
 

@@ -243,7 +243,7 @@ def figure(record: Record) -> Figure:
     axes.text(-0.45, peak * 1.02, f"FMA peak of one core: {peak:.0f}", fontsize=8)
     axes.set_ylim(0, peak * 1.12)
     axes.set_ylabel("GFLOP/s")
-    labels = [textwrap.fill(f"{i + 1}. {step['name']}", 14) for i, step in enumerate(record["steps"])]
+    labels = [textwrap.fill(f"{i + 1}. {step['name']}", 11) for i, step in enumerate(record["steps"])]
     axes.set_xticks(places, labels, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, loc="center left")

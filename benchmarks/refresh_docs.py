@@ -1,6 +1,6 @@
 """Measure everything that ``docs/performance.md`` shows, draw its plots, and write its tables.
 
-    python benchmarks/refresh_docs.py                          # all of it, an hour on two cores
+    python benchmarks/refresh_docs.py                          # all of it, about twenty minutes
     python benchmarks/refresh_docs.py --only gemm ops_224      # some of it
     python benchmarks/refresh_docs.py --tables-only            # the page again, from the records that are there
     python benchmarks/refresh_docs.py --threads 1 --turns 3    # options for every benchmark
