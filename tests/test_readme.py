@@ -1,4 +1,4 @@
-"""The README's Python runs, and prints what its comments say."""
+"""The Python of the README, and of the pages that say so, runs and prints what its comments say."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = {
+    page: re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    for page in ("README.md", "docs/inspection.md")
+}
 
 
 def test_there_is_something_to_run() -> None:
-    assert len(BLOCKS) >= 2
+    assert min(map(len, PAGES.values())) >= 2
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_python_of_the_readme_prints_what_it_says(number: int) -> None:
-    source = "\n".join(BLOCKS[: number + 1])  # a block may use what the ones before it made
-    expected = re.findall(r"^print\(.*\)  # (.*)$", source, re.MULTILINE)
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(source, str(README), "exec"), {})
-    assert printed.getvalue().splitlines() == [text.split(":")[0] for text in expected]
+@pytest.mark.parametrize("page", PAGES)
+def test_python_of_a_page_prints_what_it_says(page: str) -> None:
+    names: dict[str, object] = {}
+    for block in PAGES[page]:  # a block may use what the ones before it made
+        expected = re.findall(r"^ *print\(.*\)  # (.*)$", block, re.MULTILINE)
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(block, str(ROOT / page), "exec"), names)
+        for said, comment in zip(printed.getvalue().splitlines(), expected, strict=True):
+            assert comment == said or comment.startswith(f"{said}: "), block
