@@ -17,6 +17,7 @@
 #include "check.h"
 #include "gemm/gemm.h"
 #include "simd/math.h"
+#include "simd/transpose.h"
 
 namespace {
 
@@ -150,6 +151,28 @@ void reductions_see_every_lane() {
     }
 }
 
+void squares_of_lanes_are_turned_over() {
+    vf x[LANES], columns[LANES];
+    for (int i = 0; i < LANES; ++i) {
+        x[i] = counting() + static_cast<float>(i * LANES);  // i LANES + j + 1
+        columns[i] = x[i];
+    }
+    transpose(columns);
+    for (int i = 0; i < LANES; ++i)
+        for (int j = 0; j < LANES; ++j) CHECK(columns[j][i] == x[i][j]);
+}
+
+void rows_are_reduced_side_by_side() {
+    vf x[LANES];
+    for (int i = 0; i < LANES; ++i) {
+        x[i] = broadcast(static_cast<float>(i));
+        x[i][(5 * i + 3) % LANES] = static_cast<float>(100 + i);  // each lane of each row must be seen
+    }
+    const vf sums = reduce_rows(x, [](vf a, vf b) { return a + b; });
+    const vf tops = reduce_rows(x, [](vf a, vf b) { return max(a, b); });
+    for (int i = 0; i < LANES; ++i) CHECK(sums[i] == i * LANES + 100 && tops[i] == 100 + i);
+}
+
 // --- elementary functions --------------------------------------------------------------------------------------------
 
 float exp_of(float x) { return exp(broadcast(x))[0]; }
@@ -185,9 +208,8 @@ void exponential_of_what_is_not_ordinary() {
 
 void powers_of_two_over_the_whole_range() {
     for (int n = -252; n <= 254; ++n) {
-        vi exponents{};
-        exponents += n;
-        CHECK(scale_by_power_of_two(broadcast(1), exponents)[0] == static_cast<float>(std::ldexp(1.0, n)));
+        const vf scaled = scale_by_power_of_two(broadcast(1), broadcast(static_cast<float>(n)));
+        CHECK(scaled[0] == static_cast<float>(std::ldexp(1.0, n)));
     }
 }
 
@@ -360,6 +382,8 @@ int main() {
     RUN(minimum_and_maximum_return_the_second_where_one_is_nan);
     RUN(arithmetic_is_rounded_as_promised);
     RUN(reductions_see_every_lane);
+    RUN(squares_of_lanes_are_turned_over);
+    RUN(rows_are_reduced_side_by_side);
     RUN(exponential_within_two_ulp);
     RUN(exponential_of_what_is_not_ordinary);
     RUN(powers_of_two_over_the_whole_range);
