@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -35,7 +36,7 @@ Record: TypeAlias = dict[str, Any]
 
 Clock: TypeAlias = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
-"""What time is: passing, or spent by this process. The latter is for one thread on a machine that others use as well."""
+"""Time that passes, or that this process spends: the latter is for one thread on a machine that others use as well."""
 
 # Okabe and Ito's palette, which the common forms of colour blindness tell apart
 COLOURS = {"native": "#0072B2", "PyTorch": "#D55E00", "NumPy": "#999999", "torch.compile": "#E69F00", "peak": "#000000"}
@@ -48,20 +49,25 @@ class Table:
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+    words: Sequence[str] = ()
+    """Names of the columns that hold words, and not numbers; the first one always does."""
 
     def print(self, console: Console) -> None:
-        """In the terminal; all columns but the first are numbers."""
+        """In the terminal."""
         table = RichTable(title=self.title, box=box.SIMPLE_HEAD, title_justify="left")
-        for i, name in enumerate(self.header):
-            table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+        for name in self.header:
+            table.add_column(name, justify="left" if self._holds_words(name) else "right", no_wrap=True)
         for row in self.rows:
             table.add_row(*row)
         console.print(table)
 
     def markdown(self) -> str:
         """For the page."""
-        lines = [list(self.header), ["---", *["---:"] * (len(self.header) - 1)], *self.rows]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        rule = ["---" if self._holds_words(name) else "---:" for name in self.header]
+        return "\n".join(f"| {' | '.join(line)} |" for line in (self.header, rule, *self.rows))
+
+    def _holds_words(self, name: str) -> bool:
+        return name in (self.header[0], *self.words)
 
 
 class Benchmark(Protocol):
@@ -147,14 +153,22 @@ def _processor() -> str:
 
 
 def _torch_version() -> str | None:
-    torch = sys.modules.get("torch")
-    return None if torch is None else str(torch.__version__)
+    try:
+        return metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def threads_of(record: Record) -> str:
+    """``1 thread``, ``2 threads``."""
+    threads = record["machine"]["threads"]
+    return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
 def describe(record: Record) -> str:
     """One line about the machine."""
     m = record["machine"]
-    threads = f"{m['threads']} thread{'s' if m['threads'] > 1 else ''}"
+    threads = threads_of(record)
     threads += "" if m["clock"] == "wall" else f" ({m['clock']} time)"
     parts = [m["processor"], threads, f"FMA peak {m['peak_gflops']:.0f} GFLOP/s", f"NumPy {m['numpy']}"]
     return ", ".join(parts + ([f"PyTorch {m['torch']}"] if m["torch"] else []))
@@ -242,8 +256,8 @@ def save_figure(figure: Figure, path: Path) -> None:
     import matplotlib as mpl
 
     with mpl.rc_context({"svg.hashsalt": "levit_ref"}):
-        metadata = {"Date": None} if path.suffix == ".svg" else {}
-        figure.savefig(path, facecolor="white", metadata=metadata)
+        about = {"Date": None} if path.suffix == ".svg" else {}
+        figure.savefig(path, facecolor="white", metadata=about)
 
 
 def labelled_bars(axes: Any, labels: Sequence[str], values: Sequence[float], colours: Sequence[str], form: str) -> None:

@@ -1,4 +1,4 @@
-"""The three matrix products of training at LeViT's shapes, as a fraction of the FMA peak: native, NumPy's BLAS, PyTorch.
+"""The three matrix products of training at LeViT's shapes, as a fraction of the FMA peak: native, NumPy, PyTorch.
 
     python benchmarks/gemm.py --threads 1                       # one core
     python benchmarks/gemm.py                                   # all cores
@@ -8,8 +8,8 @@
     dx       dx (M, K) = dy (M, N) W
     dW       dW (N, K) = dy^T      x
 
-The shapes are those of every linear layer in one training step of the model. NumPy and PyTorch write into memory that is
-there already, as the native backend does by itself; nobody pays for fresh pages.
+The shapes are those of every linear layer in one training step of the model. NumPy (its BLAS) and PyTorch write into
+memory that is there already, as the native backend does by itself; nobody pays for fresh pages.
 """
 
 from __future__ import annotations
@@ -154,8 +154,7 @@ def figure(record: Record) -> Figure:
     all_axes[0].invert_yaxis()
     all_axes[0].set_ylabel("M, N, K", fontsize=9)
     all_axes[0].legend(fontsize=8, loc="lower left")
-    threads = record["machine"]["threads"]
-    fig.suptitle(f"{record['task']}, {threads} thread{'s' if threads > 1 else ''}", fontsize=10)
+    fig.suptitle(f"{record['task']}, {common.threads_of(record)}", fontsize=10)
     return fig
 
 

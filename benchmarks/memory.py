@@ -3,9 +3,9 @@
     python benchmarks/memory.py                                         # 128S widths, 32x32 pictures, batch 128
     python benchmarks/memory.py --model levit_128s --batch 16           # 224x224
 
-What is counted is everything that training needs: weights, gradients, AdamW's moments, the batch, activations and working
-memory: the process's highest resident size in four steps, less its size when the libraries were loaded and a tiny
-network had been trained for two steps, so that the code of all operations is in memory as well.
+What is counted is everything that training needs (weights, gradients, AdamW's moments, the batch, activations, working
+memory): the highest resident size of the process in four steps, less its size when the libraries were loaded and a
+tiny network had been trained for two steps, so that the code of all operations was in memory as well.
 """
 
 from __future__ import annotations

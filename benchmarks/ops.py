@@ -4,10 +4,10 @@
     python benchmarks/ops.py --model levit_128s --batch 16              # 224x224
     python benchmarks/ops.py --only attention --json attention.json --plot attention.svg
 
-The cases are recorded from one training step of the model: the same shapes, memory layouts and values. PyTorch's forward
-pass runs in training mode, since ours keeps what the backward pass needs as well; where it can be written in
-several ways (attention by hand or with scaled_dot_product_attention; images with channels first or last), the way
-whose forward and backward passes together are the fastest counts. Results must agree before they are timed.
+The cases are recorded from one training step of the model: its shapes and memory layouts. PyTorch's forward pass runs
+in training mode, since ours keeps what the backward pass needs as well; where it can be written in several ways
+(attention by hand or with scaled_dot_product_attention; images with channels first or last), the way whose two passes
+together are the fastest counts. Results must agree before they are timed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import fnmatch
 import sys
 from collections.abc import Callable
+from math import isnan
 from typing import Any
 
 import common
@@ -23,7 +24,7 @@ import numpy as np
 from common import COLOURS, Record, Table, milliseconds, times
 from matplotlib.figure import Figure
 from recording import Case, has_kernel, record_cases
-from steps import OurStep, task_arguments, task_of
+from steps import OurStep, TorchStep, task_arguments, task_of
 
 import levit_ref
 from levit_ref.runtime.registry import BACKENDS
@@ -68,7 +69,21 @@ def measure(args: argparse.Namespace) -> Record:
                 "seconds": seconds,
             }
         )
-    return {"task": task_of(args).name, "rows": rows}
+    record = {"task": task_of(args).name, "rows": rows}
+    return {**record, "update": _update(args)} if fnmatch.fnmatch("AdamW", args.only) else record
+
+
+def _update(args: argparse.Namespace) -> Record:
+    """AdamW on all parameters of the model; no operation of the network, but with a kernel as well."""
+    ways: dict[str, Callable[[], object]] = {}
+    for backend in levit_ref.available_backends():
+        ours = OurStep(task_of(args), backend)
+        ours()
+        ways[backend] = ours.update
+    theirs = TorchStep(task_of(args))
+    theirs()
+    ways["PyTorch fused"] = theirs.optimizer.step
+    return {"parameters": ours.model.flat_data.size, "seconds": common.race(ways, args).record()}
 
 
 def _random_like(dy: Any) -> Any:
@@ -109,15 +124,15 @@ def _torch(case: Case) -> dict[str, Way]:
     for name, (torch_forward, torch_backward) in peers(case).items():
         pairs = zip([y, *gradients], [torch_forward(), *torch_backward()], strict=False)
         for ours, theirs in pairs:
-            scale = float(np.abs(ours).max()) or 1.0
-            error = float(np.abs(theirs.detach().numpy() - ours).max()) / scale
-            if not error < 1e-3:
+            # In the mean, not in the worst place: at a kink of hardswish rounding decides which slope is taken.
+            error = float(np.linalg.norm(theirs.detach().numpy() - ours) / (np.linalg.norm(ours) or 1))
+            if not error < 1e-2:
                 raise SystemExit(f"{case.label} {case.shape}: PyTorch ({name}) and NumPy differ by {error:.1e}")
         ways[f"PyTorch {name}"] = torch_forward, torch_backward
     return ways
 
 
-# --- tables and figure -------------------------------------------------------------------------------------------------
+# --- tables and figure -----------------------------------------------------------------------------------------------
 
 
 def fastest_torch(row: Record) -> str | None:
@@ -146,9 +161,14 @@ def tables(record: Record) -> dict[str, Table]:
             cells += [_ms(numpy[i]), _ms(native[i]), _ms(torch[i]), _times(torch[i] / native[i])]
         rows.append(cells)
     title = f"ms of one call, {record['task']}; speed-up of native on PyTorch"
-    result = {"cases": Table(title, header, rows), "operations": _operations(record)}
+    result = {"cases": Table(title, header, rows, words=("shapes",)), "operations": _operations(record)}
     if any(row["operation"] == "attention" for row in record["rows"]):
         result["attention"] = _attention(record)
+    if "update" in record:
+        seconds = {name: s["median"] for name, s in record["update"]["seconds"].items()}
+        rows = [[name, _ms(s), _times(seconds["PyTorch fused"] / s)] for name, s in seconds.items()]
+        title = f"AdamW, {record['update']['parameters'] / 1e6:.2f} million parameters"
+        result["update"] = Table(title, ["", "ms", "speed-up on PyTorch"], rows)
     return result
 
 
@@ -184,9 +204,12 @@ def _attention(record: Record) -> Table:
         by_hand, fused = (sum(_seconds(row, way)) for way in ways)
         share = sum(row["gflop"].values()) / native / row["peak_gflops"]
         rows.append(
-            [f"{q[2]} x {k[2]}", f"{q[0]}, {q[1]}", f"{q[3]}, {v[3]}", _ms(sum(_seconds(row, NUMPY))), _ms(native)]
-            + [_ms(by_hand), _ms(fused), _times(fused / native), _times(min(fused, by_hand) / native)]
-            + [f"{share:.0%}" if share == share else "-"]
+            [
+                *(f"{q[2]} x {k[2]}", f"{q[0]}, {q[1]}", f"{q[3]}, {v[3]}"),
+                *(_ms(t) for t in (sum(_seconds(row, NUMPY)), native, by_hand, fused)),
+                *(_times(t / native) for t in (fused, min(fused, by_hand))),
+                "-" if isnan(share) else f"{share:.0%}",
+            ]
         )
     header = ["queries x keys", "batch, heads", "D, E", "NumPy", "native", "PyTorch by hand"]
     header += ["scaled_dot_product_attention", "speed-up on it", "on the faster", "native of peak"]
@@ -194,17 +217,19 @@ def _attention(record: Record) -> Table:
 
 
 def _ms(seconds: float) -> str:
-    return milliseconds(seconds) if seconds == seconds else "-"
+    return "-" if isnan(seconds) else milliseconds(seconds)
 
 
 def _times(ratio: float) -> str:
-    return times(ratio) if ratio == ratio else "-"
+    return "-" if isnan(ratio) else times(ratio)
 
 
 def figure(record: Record) -> Figure:
-    """Time of each operation in a step, relative to PyTorch's."""
-    totals = {name: total for name, (_, total) in by_operation(record).items() if total["PyTorch"] == total["PyTorch"]}
+    """Time of each operation in a step; without those that nobody would see."""
+    totals = {name: total for name, (_, total) in by_operation(record).items() if not isnan(total["PyTorch"])}
     totals = dict(sorted(totals.items(), key=lambda item: -item[1]["PyTorch"]))
+    whole = sum(total["PyTorch"] for total in totals.values())
+    totals = {name: total for name, total in totals.items() if total["PyTorch"] >= 0.001 * whole}
     fig = common.new_figure(8, 0.9 + 0.62 * len(totals))
     axes = fig.subplots()
     height = 0.27
@@ -212,14 +237,14 @@ def figure(record: Record) -> Figure:
         places = [place + (i - 1) * height for place in range(len(totals))]
         values = [1e3 * total[name] for total in totals.values()]
         bars = axes.barh(places, values, height, color=COLOURS[label], label=label)
-        axes.bar_label(bars, [f"{value:.3g}" if value == value else "" for value in values], padding=3, fontsize=8)
+        axes.bar_label(bars, ["" if isnan(value) else f"{value:.3g}" for value in values], padding=3, fontsize=8)
     axes.set_yticks(range(len(totals)), list(totals), fontsize=9)
     axes.invert_yaxis()
     axes.margins(x=0.1)
     axes.set_xlabel("ms in one training step, forward and backward", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, loc="lower right")
-    axes.set_title(f"{record['task']}, {record['machine']['threads']} thread(s)", fontsize=10)
+    axes.set_title(f"{record['task']}, {common.threads_of(record)}", fontsize=10)
     return fig
 
 

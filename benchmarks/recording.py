@@ -98,7 +98,7 @@ class Case:
 
 
 def record_cases(step: Callable[[], object], backend: str = "numpy") -> list[Case]:
-    """The operations that ``step`` runs on ``backend``, each combination of shapes once, in the order of the network."""
+    """The operations that ``step`` runs on ``backend``, each combination of shapes once, in order of execution."""
     cases: dict[tuple[Any, ...], Case] = {}
     saved_of: dict[int, tuple[Case, Any]] = {}  # by identity: a backward pass belongs to the forward pass it continues
 
@@ -126,7 +126,7 @@ def _key(value: Any) -> Any:
     return (value.shape, value.strides) if isinstance(value, np.ndarray) else value
 
 
-# --- how long ----------------------------------------------------------------------------------------------------------
+# --- how long --------------------------------------------------------------------------------------------------------
 
 
 def time_operations(

@@ -1,4 +1,4 @@
-"""A training step (forward, loss, backward, AdamW) of one network on one batch: ours on either backend, and PyTorch's."""
+"""A training step (forward, loss, backward, AdamW) of one network on one batch: ours on either backend, PyTorch's."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class TorchStep:
         self.model.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in ours.state_dict().items()})
         self.images, self.labels = torch.from_numpy(images), torch.from_numpy(labels)
         if channels_last:
-            self.model.stem.to(memory_format=torch.channels_last)
+            self.model.stem.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.images = self.images.contiguous(memory_format=torch.channels_last)
         self.run: Any = torch.compile(self.model) if compiled else self.model
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, fused=True)
@@ -146,6 +146,9 @@ def check_agreement(task: Task, backend: str) -> None:
     loss, loss_torch = ours.gradients(), theirs.gradients()
     scale = float(np.abs(ours.model.flat_grad).max())
     named = dict(theirs.model.named_parameters())
-    worst = max(float(np.abs(named[name].grad - p.grad).max()) for name, p in ours.model.named_parameters()) / scale
+    worst = (
+        max(float(np.abs(np.asarray(named[name].grad) - p.grad).max()) for name, p in ours.model.named_parameters())
+        / scale
+    )
     if not (abs(loss - loss_torch) <= 1e-4 * max(1, abs(loss_torch)) and worst <= 1e-3):
         raise SystemExit(f"{backend} and PyTorch disagree: loss {loss} and {loss_torch}, gradients by {worst:.1e}")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 from recording import Case  # isort: skip
@@ -113,7 +113,7 @@ def _calls(function: Callable[..., Tensor], case: Case, layout: Any) -> tuple[Ca
         return function(*args, **case.kwargs)
 
     y = forward()
-    dy = torch.ones_like(y) if case.dy is None or y.ndim == 0 else tensor(case.dy)
+    dy = tensor(case.dy) if y.ndim else torch.full_like(y, float(case.dy))
 
     def backward() -> Any:
         return torch.autograd.grad(y, wanted, dy, retain_graph=True)

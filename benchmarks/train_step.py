@@ -134,7 +134,7 @@ def _breakdown_table(record: Record) -> Table:
         for row in parts["rows"]
     ]
     title = f"Where the {parts['backend']} step spends its time"
-    return Table(title, ["operation", "calls", "ms", "share", "of peak", "by"], rows)
+    return Table(title, ["operation", "calls", "ms", "share", "of peak", "by"], rows, words=("by",))
 
 
 def figure(record: Record) -> Figure:

@@ -2,7 +2,7 @@
 // LEVIT_ISA set to its name.
 #include "kernels.h"
 
-#include "ops/attention.h"
+#include "ops/attention_steps.h"
 #include "ops/batch_norm.h"
 #include "ops/conv.h"
 #include "ops/elementwise.h"

@@ -75,6 +75,10 @@ struct AttentionSizes {
     ptrdiff_t B, heads, N_q, N_k, D, E;
 };
 
+struct BiasSizes {
+    ptrdiff_t heads, offsets, N_q, N_k;
+};
+
 using HeadProduct = void (*)(ptrdiff_t B, ptrdiff_t heads, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, PerHead a, PerHead b,
                              float scale, PerHeadOut c);
 
@@ -102,26 +106,24 @@ struct Kernels {
     // dweight (kH, kW, C_in, C_out), channels of the result last, of dy (B, H_out, W_out, C_out) and x (B, H, W, C_in)
     void (*conv2d_backward_weight)(const Conv2d& conv, const float* dy, const Images& x, float* dweight);
 
-    // context (N_q, E) of every image and head = softmax(scale q k^T + bias (heads, N_q, N_k)) v; bias may be null.
+    // context (N_q, E) of every image and head = softmax(scale q k^T + bias) v; bias (heads, N_k, N_q) may be null.
     void (*attention_forward)(const AttentionSizes& sizes, PerHead q, PerHead k, PerHead v, const float* bias,
                               float scale, PerHeadOut context);
-    // Its gradients. dbias (heads, N_q, N_k) is that of a bias of zeros where bias is null.
+    // Its gradients. dbias (heads, N_k, N_q) is that of a bias of zeros where bias is null.
     void (*attention_backward)(const AttentionSizes& sizes, PerHead dcontext, PerHead q, PerHead k, PerHead v,
                                const float* bias, float scale, PerHeadOut dq, PerHeadOut dk, PerHeadOut dv,
                                float* dbias);
     // The steps of the two by themselves. Of every image and head, c (M, N) = scale a b^T, scale a b, scale a^T b:
     HeadProduct heads_by_transposed, heads_by_plain, transposed_heads_by_plain;
-    // and dbias (heads, N_q, N_k), the sum of dscores (B, heads, N_q, N_k).
+    // and dbias (heads, N_q, N_k), the sum of dscores (B, heads, N_q, N_k) over the images.
     void (*attention_backward_bias)(const AttentionSizes& sizes, const float* dscores, float* dbias);
     // y (M, n) = softmax of the rows of x; dx = y (dy - sum of the row of dy y)
     void (*softmax_forward)(ptrdiff_t M, ptrdiff_t n, const float* x, float* y);
     void (*softmax_backward)(ptrdiff_t M, ptrdiff_t n, const float* dy, const float* y, float* dx);
 
-    // bias (heads, pairs) = table (heads, offsets)[:, index (pairs,)], and back: what is added to every entry.
-    void (*position_bias_forward)(ptrdiff_t heads, ptrdiff_t offsets, ptrdiff_t pairs, const float* table,
-                                  const int64_t* index, float* bias);
-    void (*position_bias_backward)(ptrdiff_t heads, ptrdiff_t offsets, ptrdiff_t pairs, const float* dbias,
-                                   const int64_t* index, float* dtable);
+    // bias (heads, N_k, N_q) from table (heads, offsets) by index (N_q, N_k), and back: what is added to every entry.
+    void (*position_bias_forward)(const BiasSizes& sizes, const float* table, const int64_t* index, float* bias);
+    void (*position_bias_backward)(const BiasSizes& sizes, const float* dbias, const int64_t* index, float* dtable);
 
     // y (B, tokens kept, C) of x (B, H W, C), and back; y (B, C) the mean over the N tokens of x (B, N, C), and back.
     void (*subsample_forward)(ptrdiff_t B, ptrdiff_t C, const TokenMap& map, const float* x, float* y);

@@ -43,7 +43,10 @@ float* writable_floats(const char* name, Array& a, const Shape& expected) {
 
 Array empty(const Shape& shape) {
     size_t floats = 1;
-    for (const ptrdiff_t n : shape) floats *= static_cast<size_t>(n);
+    for (const ptrdiff_t n : shape) {
+        if (n < 0) throw py::value_error("a shape has no negative lengths, got " + describe(shape));
+        floats *= static_cast<size_t>(n);
+    }
     float* memory = take_buffer(floats);
     const py::capsule owner(memory, [](void* p) { return_buffer(static_cast<float*>(p)); });
     return py::array_t<float>(shape, memory, owner);

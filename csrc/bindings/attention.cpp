@@ -1,4 +1,5 @@
-// Attention: arrays (B, heads, N, channels) may be views of any kind whose channels are contiguous.
+// Attention: arrays (B, heads, N, channels) may be views of any kind whose channels are contiguous; biases and their
+// gradients are (heads, N_k, N_q), see ops/attention.h.
 #include "bindings/arrays.h"
 #include "runtime/dispatch.h"
 
@@ -10,6 +11,7 @@ constexpr ptrdiff_t FLOAT = sizeof(float);
 // Strides in floats of a (B, heads, N, channels), whose last one has to be 1.
 template <class View, class T>
 View strides_of(const char* name, const Array& a, T* values) {
+    if (a.size() == 0) throw py::value_error(std::string(name) + " is empty");
     ptrdiff_t floats[4];
     for (int i = 0; i < 4; ++i) {
         floats[i] = a.strides(i) / FLOAT;
@@ -43,7 +45,7 @@ Factors check_factors(const Array& q, const Array& k, const Array& v, const std:
     f.k = per_head("k", k, {B, heads, -1, D});
     const ptrdiff_t N_k = k.shape(2);
     f.v = per_head("v", v, {B, heads, N_k, -1});
-    f.bias = bias ? floats("bias", *bias, {heads, N_q, N_k}) : nullptr;
+    f.bias = bias ? floats("bias", *bias, {heads, N_k, N_q}) : nullptr;
     f.sizes = {B, heads, N_q, N_k, D, v.shape(3)};
     return f;
 }
@@ -66,7 +68,7 @@ Array attention_backward(const Array& dcontext, const Array& q, const Array& k, 
     const PerHeadOut dqs = per_head_out("dq", dq, {B, heads, N_q, D});
     const PerHeadOut dks = per_head_out("dk", dk, {B, heads, N_k, D});
     const PerHeadOut dvs = per_head_out("dv", dv, {B, heads, N_k, E});
-    Array dbias = empty({heads, N_q, N_k});
+    Array dbias = empty({heads, N_k, N_q});
     float* dbs = data(dbias);
     const py::gil_scoped_release release;
     kernels().attention_backward(f.sizes, dc, f.q, f.k, f.v, f.bias, scale, dqs, dks, dvs, dbs);
@@ -93,6 +95,7 @@ Array multiply_heads(const Array& a, const Array& b, float scale, const std::str
 
 Array attention_backward_bias(const Array& dscores) {
     const float* from = floats("dscores", dscores, {-1, -1, -1, -1});
+    if (dscores.size() == 0) throw py::value_error("dscores is empty");
     const AttentionSizes sizes{dscores.shape(0), dscores.shape(1), dscores.shape(2), dscores.shape(3), 0, 0};
     Array dbias = empty({sizes.heads, sizes.N_q, sizes.N_k});
     float* to = data(dbias);

@@ -17,10 +17,10 @@ Array softmax_forward(const Array& x) {
 }
 
 Array softmax_backward(const Array& dy, const Array& y) {
-    const float* dys = floats("dy", dy, {-1, -1});
-    const ptrdiff_t M = dy.shape(0), n = dy.shape(1);
-    if (n < 1) throw py::value_error("dy has no columns");
-    const float* ys = floats("y", y, {M, n});
+    const float* ys = floats("y", y, {-1, -1});
+    const ptrdiff_t M = y.shape(0), n = y.shape(1);
+    if (n < 1) throw py::value_error("y has no columns");
+    const float* dys = floats("dy", dy, {M, n});
     Array dx = empty({M, n});
     float* dxs = data(dx);
     const py::gil_scoped_release release;

@@ -15,7 +15,7 @@
 
 namespace levit::LEVIT_ISA {
 
-using MicroKernel = void (*)(Depth, const Factor&, const Factor&, float*, ptrdiff_t, int, const Epilogue&,
+using MicroKernel = void (*)(Depth, const Factor&, const Factor&, float*, ptrdiff_t, int, const Epilogue&, Corner,
                              const float*);
 
 // The micro-kernel for a number of rows: TABLE[rows - 1].
@@ -46,17 +46,15 @@ struct Upcoming {
 // into 13 + 12 + 12 + 12 and not into 14 + 14 + 14 + 7.
 template <int VECS, Layout LAYOUT, bool PARTIAL>
 inline void multiply_panel(ptrdiff_t M, Depth depth, const Factor& a, const Factor& b, float* c, ptrdiff_t c_stride,
-                           int columns, const Epilogue& epilogue, Upcoming* upcoming) {
+                           ptrdiff_t j, int columns, const Epilogue& epilogue, Upcoming* upcoming) {
     static const MicroKernels<VECS, LAYOUT, PARTIAL> kernels;
     const ptrdiff_t tiles = ceil_div(M, MAX_ROWS);
     const ptrdiff_t rows = M / tiles, longer = M % tiles;  // the first `longer` tiles have one row more
     for (ptrdiff_t t = 0, i = 0; t < tiles; ++t) {
         const ptrdiff_t n = rows + (t < longer);
         const Factor tile{a.data + (LAYOUT == Layout::rows ? i * a.stride : i), a.stride, a.segment};
-        Epilogue e = epilogue;
-        if (e.addend) e.addend += i * e.addend_stride;
         const float* next = upcoming ? upcoming->take(depth.length * CACHE_LINE) : a.data + (i + n) * a.stride;
-        kernels.table[n - 1](depth, tile, b, c + i * c_stride, c_stride, columns, e, next);
+        kernels.table[n - 1](depth, tile, b, c + i * c_stride + j, c_stride, columns, epilogue, {i, j}, next);
         i += n;
     }
 }
@@ -66,8 +64,8 @@ enum class Panels { packed, in_place };
 // C (M, N) = A B in the calling thread, columns j0 .. j1 of it. A packed B has no stride or segment of its own: the
 // segments of one panel follow each other. What comes next is the next rows of A where `upcoming` does not say otherwise.
 template <Layout LAYOUT, Panels PANELS>
-inline void multiply(ptrdiff_t M, ptrdiff_t N, Depth depth, const Factor& a, const Factor& b, float* c,
-                     ptrdiff_t c_stride, const Epilogue& epilogue, ptrdiff_t j0 = 0, ptrdiff_t j1 = PTRDIFF_MAX,
+inline void multiply(ptrdiff_t M, ptrdiff_t N, Depth depth, const Factor& a, const Factor& b, float* c, ptrdiff_t c_stride,
+                     const Epilogue& epilogue, ptrdiff_t j0 = 0, ptrdiff_t j1 = PTRDIFF_MAX,
                      Upcoming* upcoming = nullptr) {
     constexpr bool PACKED = PANELS == Panels::packed;
     const ptrdiff_t K = depth.segments * depth.length;
@@ -77,13 +75,10 @@ inline void multiply(ptrdiff_t M, ptrdiff_t N, Depth depth, const Factor& a, con
         const int columns = static_cast<int>(N - j < width ? N - j : width);
         Factor panel{b.data + j, b.stride, b.segment};
         if (PACKED) panel = {b.data + K * j, width, depth.length * width};
-        Epilogue e = epilogue;
-        if (e.bias) e.bias += j;
-        if (e.addend) e.addend += j;
         const bool partial = !PACKED && columns % LANES != 0;
         auto* run = width == PANEL ? (partial ? multiply_panel<2, LAYOUT, true> : multiply_panel<2, LAYOUT, false>)
                                    : (partial ? multiply_panel<1, LAYOUT, true> : multiply_panel<1, LAYOUT, false>);
-        run(M, depth, a, panel, c + j, c_stride, columns, e, upcoming);
+        run(M, depth, a, panel, c, c_stride, j, columns, epilogue, upcoming);
     }
 }
 

@@ -64,12 +64,27 @@ struct Epilogue {
     Activation activation = Activation::identity;
 };
 
+// Where in C a tile starts.
+struct Corner {
+    ptrdiff_t row, column;
+};
+
+// The row below. The compiler is kept from computing all rows' addresses ahead, for which it has no registers.
+template <class T>
+inline T* next_row(T* row, ptrdiff_t stride) {
+    row += stride;
+    asm("" : "+r"(row));
+    return row;
+}
+
 template <int ROWS, int VECS, Layout LAYOUT, bool PARTIAL>
 __attribute__((noinline)) void micro_kernel(Depth depth, const Factor& a_factor, const Factor& b_factor, float* c,
-                                            ptrdiff_t c_stride, int columns, const Epilogue& epilogue,
+                                            ptrdiff_t c_stride, int columns, const Epilogue& epilogue, Corner corner,
                                             const float* upcoming) {
-    for (int i = 0; i < ROWS; ++i)
-        for (int v = 0; v < VECS; ++v) prefetch_to_write(c + i * c_stride + v * LANES);
+    float* row_of_c = c;
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i, row_of_c = next_row(row_of_c, c_stride))
+        for (int v = 0; v < VECS; ++v) prefetch_to_write(row_of_c + v * LANES);
 
     const Factor a = a_factor, b = b_factor;  // in registers: the compiler cannot know that C is somewhere else
     // Rows of A are addressed from every fifth one: 14 addresses are more than there are registers for them.
@@ -101,36 +116,40 @@ __attribute__((noinline)) void micro_kernel(Depth depth, const Factor& a_factor,
     }
 
     // Each step over the whole tile: one branch for all of it, and none between the stores.
-    float* to = c;
-    if (epilogue.accumulate)
+    if (epilogue.accumulate) {
+        float* from = c;
 #pragma GCC unroll 16
-        for (int i = 0; i < ROWS; ++i, to += c_stride)
-            for (int v = 0; v < VECS; ++v) sum[i][v] = sum[i][v] + load(to + v * LANES, v == VECS - 1 ? last : LANES);
+        for (int i = 0; i < ROWS; ++i, from = next_row(from, c_stride))
+            for (int v = 0; v < VECS; ++v)
+                sum[i][v] = sum[i][v] + load(from + v * LANES, v == VECS - 1 ? last : LANES);
+    }
     if (epilogue.scale != 1)
 #pragma GCC unroll 16
         for (int i = 0; i < ROWS; ++i)
             for (int v = 0; v < VECS; ++v) sum[i][v] = sum[i][v] * epilogue.scale;
     if (epilogue.bias) {
         vf bias[VECS];
-        for (int v = 0; v < VECS; ++v) bias[v] = load(epilogue.bias + v * LANES, v == VECS - 1 ? last : LANES);
+        const float* from = epilogue.bias + corner.column;
+        for (int v = 0; v < VECS; ++v) bias[v] = load(from + v * LANES, v == VECS - 1 ? last : LANES);
 #pragma GCC unroll 16
         for (int i = 0; i < ROWS; ++i)
             for (int v = 0; v < VECS; ++v) sum[i][v] = sum[i][v] + bias[v];
     }
-    if (epilogue.addend)
+    if (epilogue.addend) {
+        const float* from = epilogue.addend + corner.row * epilogue.addend_stride + corner.column;
 #pragma GCC unroll 16
-        for (int i = 0; i < ROWS; ++i)
+        for (int i = 0; i < ROWS; ++i, from = next_row(from, epilogue.addend_stride))
             for (int v = 0; v < VECS; ++v)
-                sum[i][v] = sum[i][v] + load(epilogue.addend + i * epilogue.addend_stride + v * LANES,
-                                             v == VECS - 1 ? last : LANES);
-    to = c;
+                sum[i][v] = sum[i][v] + load(from + v * LANES, v == VECS - 1 ? last : LANES);
+    }
+    float* to = c;
     if (last == LANES) {
 #pragma GCC unroll 16
-        for (int i = 0; i < ROWS; ++i, to += c_stride)
+        for (int i = 0; i < ROWS; ++i, to = next_row(to, c_stride))
             for (int v = 0; v < VECS; ++v) store(to + v * LANES, sum[i][v]);
     } else {
 #pragma GCC unroll 16
-        for (int i = 0; i < ROWS; ++i, to += c_stride)
+        for (int i = 0; i < ROWS; ++i, to = next_row(to, c_stride))
             for (int v = 0; v < VECS; ++v) store(to + v * LANES, sum[i][v], v == VECS - 1 ? last : LANES);
     }
     if (epilogue.activation != Activation::identity)  // the tile is in the nearest cache still

@@ -37,31 +37,18 @@ inline void pack_panel_of_rows(ptrdiff_t K, ptrdiff_t N, ptrdiff_t j, const floa
     }
 }
 
-// The same of a B whose columns lie in memory, B(k, j) = b[j * stride + k]: the weights (C_out, C_in) of y = x W^T. A square
-// of LANES columns and LANES k at a time is turned over in registers.
+// The same of a B whose columns lie in memory, B(k, j) = b[j * stride + k]: the weights (C_out, C_in) of y = x W^T. A
+// square of LANES columns and LANES k at a time is turned over in registers.
 inline void pack_panel_of_columns(ptrdiff_t K, ptrdiff_t N, ptrdiff_t j, const float* b, ptrdiff_t stride,
                                   float* panel) {
     const ptrdiff_t width = panel_width(N, j);
-    for (ptrdiff_t v = 0; v < width; v += LANES)
+    for (ptrdiff_t v = 0; v < width; v += LANES) {
+        const ptrdiff_t left = N - j - v;
+        const int columns = static_cast<int>(left < LANES ? left : LANES);  // not positive where there are only zeros
         for_each_vector(K, [&](ptrdiff_t k, int n) {
-            const float* from = b + (j + v) * stride + k;
-            const ptrdiff_t columns = N - j - v;
-            vf square[LANES];  // column by column
-            if (columns >= LANES && n == LANES) {
-#pragma GCC unroll 16
-                for (int i = 0; i < LANES; ++i) square[i] = load(from + i * stride);
-            } else {
-                for (int i = 0; i < LANES; ++i) square[i] = i < columns ? load(from + i * stride, n) : zero();
-            }
-            transpose(square);
-            float* to = panel + k * width + v;
-            if (n == LANES) {
-#pragma GCC unroll 16
-                for (int i = 0; i < LANES; ++i) store(to + i * width, square[i]);
-            } else {
-                for (int i = 0; i < n; ++i) store(to + i * width, square[i]);
-            }
+            transpose_square(columns, n, b + (j + v) * stride + k, stride, panel + k * width + v, width, LANES);
         });
+    }
 }
 
 }  // namespace levit::LEVIT_ISA

@@ -17,22 +17,27 @@
 
 namespace levit::LEVIT_ISA {
 
-// Blocks of rows have left their sums and their squares around their own means in partial (blocks, 2, C). The squares
-// around the mean of all are those, and those of the blocks' means around it.
+// Each block of rows has left a shift k, the sum of x - k, and the sum of (x - k)^2, in partial (blocks, 3, C). With d = k - mean
+// its sum of (x - mean)^2 is
+//
+//   sum (x - k)^2 + 2 d sum (x - k) + rows d^2
 inline void merge_statistics(ptrdiff_t M, ptrdiff_t C, const float* partial, float* mean, float* variance) {
     const ptrdiff_t blocks = row_blocks(M);
     for (ptrdiff_t c = 0; c < C; c += RUN) {
         const ptrdiff_t n = smaller(RUN, C - c);
         double means[RUN] = {}, squares[RUN] = {};
-        for (ptrdiff_t t = 0; t < blocks; ++t)
-            for (ptrdiff_t i = 0; i < n; ++i) means[i] += partial[t * 2 * C + c + i];
+        for (ptrdiff_t t = 0; t < blocks; ++t) {
+            const double rows = static_cast<double>(end_row(t, M) - first_row(t));
+            const float *shift = partial + t * 3 * C + c, *sum = shift + C;
+            for (ptrdiff_t i = 0; i < n; ++i) means[i] += rows * shift[i] + sum[i];
+        }
         for (ptrdiff_t i = 0; i < n; ++i) means[i] /= static_cast<double>(M);
         for (ptrdiff_t t = 0; t < blocks; ++t) {
-            const double rows = static_cast<double>(end_row(t, M) - first_row(t)), share = 1 / rows;
-            const float *sum = partial + t * 2 * C + c, *square = sum + C;
+            const double rows = static_cast<double>(end_row(t, M) - first_row(t));
+            const float *shift = partial + t * 3 * C + c, *sum = shift + C, *square = sum + C;
             for (ptrdiff_t i = 0; i < n; ++i) {
-                const double apart = sum[i] * share - means[i];
-                squares[i] += square[i] + rows * apart * apart;
+                const double d = shift[i] - means[i];
+                squares[i] += square[i] + d * (2.0 * sum[i] + rows * d);
             }
         }
         for (ptrdiff_t i = 0; i < n; ++i) {
@@ -43,32 +48,29 @@ inline void merge_statistics(ptrdiff_t M, ptrdiff_t C, const float* partial, flo
 }
 
 // Mean and variance (divided by M) of each channel, reading x once. The mean of squares minus the square of the mean would
-// lose all digits where the mean is far from zero. So every tile of a few rows, in registers, gets its own mean and its
-// own sum of squares around that. Two such sets of rows, a and b, are merged by the formula of Chan et al. 1983:
-//
-//   squares = squares_a + squares_b + (mean_a - mean_b)^2 count_a count_b / (count_a + count_b)
+// lose all digits where the mean is far from zero. So each block of rows is shifted by its first row, which is as close to
+// its mean as any of its rows; that makes the differences exact, and small.
 inline void batch_norm_statistics(ptrdiff_t M, ptrdiff_t C, const float* x, float* mean, float* variance) {
     const ptrdiff_t blocks = row_blocks(M);
-    float* partial = scratch(Scratch::packed, blocks * 2 * C);  // (blocks, 2, C): sums, and squares around their means
+    float* partial = scratch(Scratch::packed, blocks * 3 * C);  // (blocks, 3, C)
     auto block = [&](ptrdiff_t t) {
-        float *sums = partial + t * 2 * C, *squares = sums + C;
+        float *shifts = partial + t * 3 * C, *sums = shifts + C, *squares = sums + C;
+        for (ptrdiff_t c = 0; c < C; ++c) {
+            const float first = x[first_row(t) * C + c];
+            shifts[c] = first - first == 0 ? first : 0;  // an infinite one would make NaN of the mean, which is infinite
+        }
+        set_to_zero(sums, 2 * C);
         for_each_tile(t, M, C, [&]<int ROWS>(ptrdiff_t m, ptrdiff_t c, int n) {
             prefetch_next_tile(x, C, m, c);
-            vf row[ROWS], sum = zero(), square = zero();
-            for (int r = 0; r < ROWS; ++r) sum = sum + (row[r] = load(x + (m + r) * C + c, n));
-            const vf tile_mean = sum * (1.0f / ROWS);
+            const vf shift = load(shifts + c, n);
+            vf sum = zero(), square = zero();
             for (int r = 0; r < ROWS; ++r) {
-                const vf centred = row[r] - tile_mean;
-                square = fma(centred, centred, square);
+                const vf shifted = load(x + (m + r) * C + c, n) - shift;
+                sum = sum + shifted;
+                square = fma(shifted, shifted, square);
             }
-            const float before = static_cast<float>(m - first_row(t));  // rows of the block above this tile
-            if (before > 0) {
-                const vf sum_before = load(sums + c, n), apart = sum_before * (1 / before) - tile_mean;
-                square = square + fma(apart * apart, broadcast(before * ROWS / (before + ROWS)), load(squares + c, n));
-                sum = sum + sum_before;
-            }
-            store(sums + c, sum, n);
-            store(squares + c, square, n);
+            store(sums + c, load(sums + c, n) + sum, n);
+            store(squares + c, load(squares + c, n) + square, n);
         });
     };
     parallel_for(blocks, block);

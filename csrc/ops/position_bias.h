@@ -1,4 +1,6 @@
-// The table of position biases: every pair of a query and a key reads one entry, and its gradient is added to that entry.
+// The table of position biases: every pair of a query and a key reads one entry, and its gradient is added to it.
+//
+// The biases lie in memory as attention reads them, (heads, N_k, N_q); index is (N_q, N_k).
 #pragma once
 
 #include "runtime/scratch.h"
@@ -7,28 +9,28 @@
 
 namespace levit::LEVIT_ISA {
 
-// bias (heads, pairs) = table (heads, offsets) [:, index]
-inline void position_bias_forward(ptrdiff_t heads, ptrdiff_t offsets, ptrdiff_t pairs, const float* table,
-                                  const int64_t* index, float* bias) {
+// bias[h, k, q] = table[h, index[q, k]]
+inline void position_bias_forward(const BiasSizes& s, const float* table, const int64_t* index, float* bias) {
     auto head = [&](ptrdiff_t h) {
-        const float* from = table + h * offsets;
-        float* to = bias + h * pairs;
-        for (ptrdiff_t i = 0; i < pairs; ++i) to[i] = from[index[i]];
+        const float* from = table + h * s.offsets;
+        float* to = bias + h * s.N_k * s.N_q;
+        for (ptrdiff_t k = 0; k < s.N_k; ++k)
+            for (ptrdiff_t q = 0; q < s.N_q; ++q) *to++ = from[index[q * s.N_k + k]];
     };
-    parallel_for(heads, head);
+    parallel_for(s.heads, head);
 }
 
-// dtable (heads, offsets): sums in double, since hundreds of pairs of many images meet in one entry
-inline void position_bias_backward(ptrdiff_t heads, ptrdiff_t offsets, ptrdiff_t pairs, const float* dbias,
-                                   const int64_t* index, float* dtable) {
+// dtable[h, index[q, k]] += dbias[h, k, q], in double: hundreds of pairs meet in one entry.
+inline void position_bias_backward(const BiasSizes& s, const float* dbias, const int64_t* index, float* dtable) {
     auto head = [&](ptrdiff_t h) {
-        double* total = reinterpret_cast<double*>(scratch(Scratch::task, 2 * offsets));
-        for (ptrdiff_t o = 0; o < offsets; ++o) total[o] = 0;
-        const float* from = dbias + h * pairs;
-        for (ptrdiff_t i = 0; i < pairs; ++i) total[index[i]] += from[i];
-        for (ptrdiff_t o = 0; o < offsets; ++o) dtable[h * offsets + o] = static_cast<float>(total[o]);
+        double* total = reinterpret_cast<double*>(scratch(Scratch::task, 2 * s.offsets));
+        for (ptrdiff_t o = 0; o < s.offsets; ++o) total[o] = 0;
+        const float* from = dbias + h * s.N_k * s.N_q;
+        for (ptrdiff_t k = 0; k < s.N_k; ++k)
+            for (ptrdiff_t q = 0; q < s.N_q; ++q) total[index[q * s.N_k + k]] += *from++;
+        for (ptrdiff_t o = 0; o < s.offsets; ++o) dtable[h * s.offsets + o] = static_cast<float>(total[o]);
     };
-    parallel_for(heads, head);
+    parallel_for(s.heads, head);
 }
 
 }  // namespace levit::LEVIT_ISA

@@ -34,7 +34,9 @@ inline void subsample_backward(ptrdiff_t B, ptrdiff_t C, const TokenMap& map, co
     const ptrdiff_t N = map.H * map.W, kept = tokens_kept(map);
     auto image = [&](ptrdiff_t b) {
         for_each_vector(N * C, [&](ptrdiff_t i, int n) { store(dx + b * N * C + i, zero(), n); });
-        for_each_kept(map, [&](ptrdiff_t i, ptrdiff_t n) { copy_row(C, dy + (b * kept + i) * C, dx + (b * N + n) * C); });
+        for_each_kept(map, [&](ptrdiff_t i, ptrdiff_t n) {
+            copy_row(C, dy + (b * kept + i) * C, dx + (b * N + n) * C);
+        });
     };
     parallel_for(B, image);
 }

@@ -1,8 +1,8 @@
-// Lanes exchanged between vectors: a square of LANES x LANES numbers turned over, and the sums of several rows at once.
+// Matrices turned over: LANES rows of LANES numbers at a time, in registers.
 //
-// Both are rounds of one step: from two vectors, one that takes half of the lanes of each, and another that takes the
-// rest. Four such selections are enough. Two work inside groups of four lanes, the 128 bits within which x86 moves lanes
-// cheaply; two move whole groups.
+// It takes log2 LANES rounds of one step: from two vectors, one that has half of the lanes of each, and another that
+// has the rest. Four such selections are enough. Two work inside groups of four lanes, the 128 bits within which x86
+// moves lanes cheaply; two move whole groups.
 #pragma once
 
 #include "simd/vec.h"
@@ -18,11 +18,19 @@ namespace levit::LEVIT_ISA {
 
 #if defined(__AVX512F__)
 // Within each group of four: a0 b0 a1 b1, and a2 b2 a3 b3.
-inline vf zip_low(vf a, vf b) { return LEVIT_SELECT(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29); }
-inline vf zip_high(vf a, vf b) { return LEVIT_SELECT(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31); }
+inline vf zip_low(vf a, vf b) {
+    return LEVIT_SELECT(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
+}
+inline vf zip_high(vf a, vf b) {
+    return LEVIT_SELECT(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+}
 // Groups 0, 2 of a and of b, and groups 1, 3.
-inline vf even_groups(vf a, vf b) { return LEVIT_SELECT(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27); }
-inline vf odd_groups(vf a, vf b) { return LEVIT_SELECT(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31); }
+inline vf even_groups(vf a, vf b) {
+    return LEVIT_SELECT(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+}
+inline vf odd_groups(vf a, vf b) {
+    return LEVIT_SELECT(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+}
 #elif defined(__AVX2__)
 inline vf zip_low(vf a, vf b) { return LEVIT_SELECT(a, b, 0, 8, 1, 9, 4, 12, 5, 13); }
 inline vf zip_high(vf a, vf b) { return LEVIT_SELECT(a, b, 2, 10, 3, 11, 6, 14, 7, 15); }
@@ -62,23 +70,24 @@ inline __attribute__((always_inline)) void transpose(vf (&x)[LANES]) {
     }
 }
 
-// Lane i of the result is what `combine` makes of all lanes of x[i], in a fixed order: LANES results for about three
-// operations each, where one row alone needs twice log2 LANES.
-template <class F>
-inline __attribute__((always_inline)) vf reduce_rows(const vf (&x)[LANES], F combine) {
-    vf y[GROUPS];  // group of rows r: lane i of each group is row 4 r + i
-#pragma GCC unroll 4
-    for (int r = 0; r < GROUPS; ++r) {
-        const vf *row = x + 4 * r;
-        const vf a = combine(zip_low(row[0], row[2]), zip_high(row[0], row[2]));
-        const vf b = combine(zip_low(row[1], row[3]), zip_high(row[1], row[3]));
-        y[r] = combine(zip_low(a, b), zip_high(a, b));
+// to (columns, rows) = from (rows, columns) turned over, for at most LANES rows and columns. `written` numbers are
+// written to each row of `to`, zeros behind the rows that there are.
+inline void transpose_square(int rows, int columns, const float* from, ptrdiff_t from_stride, float* to,
+                             ptrdiff_t to_stride, int written) {
+    vf square[LANES];
+    if (rows == LANES && columns == LANES) {
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; ++i) square[i] = load(from + i * from_stride);
+    } else {
+        for (int i = 0; i < LANES; ++i) square[i] = i < rows ? load(from + i * from_stride, columns) : zero();
     }
-#pragma GCC unroll 4
-    for (int left = GROUPS; left > 1; left /= 2)
-#pragma GCC unroll 4
-        for (int r = 0; r < left / 2; ++r) y[r] = combine(even_groups(y[2 * r], y[2 * r + 1]), odd_groups(y[2 * r], y[2 * r + 1]));
-    return y[0];
+    transpose(square);
+    if (columns == LANES && written == LANES) {
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; ++i) store(to + i * to_stride, square[i]);
+    } else {
+        for (int i = 0; i < columns; ++i) store(to + i * to_stride, square[i], written);
+    }
 }
 
 }  // namespace levit::LEVIT_ISA

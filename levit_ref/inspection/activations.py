@@ -24,7 +24,7 @@ class Activations(Mapping[str, Array]):
     ----------
     notes : tuple of str
         On the native backend: which components ran step by step instead of fused, because a value inside of them was
-        asked for. Their results then differ by rounding from those of a plain forward pass. Otherwise empty.
+        asked for. That takes longer, and changes no bit of the result. Otherwise empty.
     """
 
     def __init__(

@@ -85,7 +85,7 @@ def test_time_is_measured_on_request(run: Run) -> None:
 def test_image_size_may_be_no_square(run: Run) -> None:
     data = json.loads(run("summary", "levit_1m_32px", "--image-size", "48x32", "--json").stdout)
     assert data["image_size"] == [48, 32]
-    assert data["components"][0]["output_shape"] == [16, 48, 32]
+    assert data["components"][0]["output_shape"] == [32, 48, 32]
 
 
 def test_list_names_every_variant_uncut(run: Run) -> None:

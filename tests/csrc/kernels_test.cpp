@@ -320,7 +320,7 @@ void check_tiles() {
                 const Problem problem{M,      columns, depth, LAYOUT, epilogue, {a, a_stride, a_segment},
                                       {b, b_stride, b_segment}};
                 prepare(c, M, columns, c_stride, 6);
-                kernels.table[M - 1](depth, problem.a, problem.b, c, c_stride, columns, epilogue, a);
+                kernels.table[M - 1](depth, problem.a, problem.b, c, c_stride, columns, epilogue, Corner{}, a);
                 problem.check(c, c_stride, 6, 0, columns);
             }
         }

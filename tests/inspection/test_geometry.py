@@ -60,3 +60,12 @@ def test_unknown_layers_and_tokens_are_refused(model64: LeViT) -> None:
     for token in ((4, 0), (0, 4), (-1, 0)):
         with pytest.raises(ValueError, match="on a map of 4x4"):
             grid.index(token)
+
+
+def test_the_token_nearest_to_a_pixel() -> None:
+    grid = stage_grid(create_model("levit_128s"), 1)  # 7x7 tokens, on the pixels 0, 32, and so on to 192
+    assert grid.nearest((0, 223)) == (0, 6)
+    assert grid.nearest((100, 40)) == (3, 1)
+    for token in ((0, 0), (6, 2)):
+        row, column = grid.centre(token)
+        assert grid.nearest((int(row), int(column))) == token

@@ -43,3 +43,8 @@ class MemoryOrder:
         if self.axes is None:
             return flat.reshape(self.shape)
         return flat.reshape([self.shape[axis] for axis in self.axes]).transpose(np.argsort(self.axes))
+
+
+def keys_first(bias: Array) -> Array:
+    """(heads, N_q, N_k) as a contiguous (heads, N_k, N_q), which is how the kernels have biases in memory."""
+    return np.ascontiguousarray(bias.swapaxes(-2, -1))

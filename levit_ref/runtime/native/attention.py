@@ -13,7 +13,7 @@ import numpy as np
 from levit_ref import _native, ops
 from levit_ref.ops._checks import Array, Tap, untapped
 from levit_ref.ops.attention import AttentionSaved, check_attention, check_attention_backward
-from levit_ref.runtime.native.arrays import serves
+from levit_ref.runtime.native.arrays import keys_first, serves
 from levit_ref.runtime.native.softmax import softmax_backward, softmax_forward
 
 
@@ -27,9 +27,9 @@ def attention_forward(
     if not serves(q):
         return ops.attention_forward(q, k, v, bias, scale=scale, tap=tap)
     check_attention(q, k, v, bias)
-    q, k, v, bias = _readable(q), _readable(k), _readable(v), None if bias is None else np.ascontiguousarray(bias)
+    q, k, v = _readable(q), _readable(k), _readable(v)
     if tap is untapped:
-        context: Array = _native.attention_forward(q, k, v, bias, scale).transpose(0, 2, 1, 3)
+        context = _native.attention_forward(q, k, v, _keys_first(bias), scale).transpose(0, 2, 1, 3)
         return context, AttentionSaved(q, k, v, bias, scale, None)
     probs = tap("probs", _probs(q, k, bias, scale, tap))
     context = tap("context", _native.multiply_heads(_readable(probs), v, 1, "none"))
@@ -52,10 +52,14 @@ def attention_backward(
     check_attention_backward(dcontext, saved, out)
     q, k, v, bias, scale, probs = saved
     q, k, v = _readable(q), _readable(k), _readable(v)
-    dq, dk, dv = _room_for_gradients(q, k, v) if out is None else out
+    dq, dk, dv = [_native.empty(a.shape) for a in (q, k, v)] if out is None else out
     if tap is untapped and probs is None:
-        dbias = _native.attention_backward(_readable(dcontext), q, k, v, bias, scale, dq, dk, dv)
-        return dq, dk, dv, dbias
+        written = [a if _fits(a) else _native.empty(a.shape) for a in (dq, dk, dv)]
+        dbias = _native.attention_backward(_readable(dcontext), q, k, v, _keys_first(bias), scale, *written)
+        for gradient, result in zip((dq, dk, dv), written, strict=True):
+            if gradient is not result:
+                gradient[...] = result
+        return dq, dk, dv, dbias.swapaxes(-2, -1)
     if probs is None:
         probs = _probs(q, k, bias, scale, untapped)
     probs = _readable(probs)
@@ -70,11 +74,14 @@ def attention_backward(
     return dq, dk, dv, dbias
 
 
+def _keys_first(bias: Array | None) -> Array | None:
+    return None if bias is None else keys_first(bias)
+
+
+def _fits(x: Array) -> bool:
+    """Whether ``x`` has contiguous channels: all that the kernels ask of (B, heads, N, channels)."""
+    return x.strides[-1] == x.itemsize and all(stride % x.itemsize == 0 for stride in x.strides)
+
+
 def _readable(x: Array) -> Array:
-    """``x`` with contiguous channels: all that the kernels ask of (B, heads, N, channels)."""
-    fits = x.strides[-1] == x.itemsize and all(stride % x.itemsize == 0 for stride in x.strides)
-    return x if fits else np.ascontiguousarray(x)
-
-
-def _room_for_gradients(*arrays: Array) -> list[Array]:
-    return [_native.empty(array.shape) for array in arrays]
+    return x if _fits(x) else np.ascontiguousarray(x)

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import levit_ref
+from levit_ref.checkpoints import load_model, save_model
+from levit_ref.data import normalise, read_picture
+
+from .conftest import Run, error_line
+
+
+@pytest.fixture(scope="module")
+def small(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest network, with fresh weights, that says it was trained on shapes."""
+    _, about = load_model(checkpoint)
+    path = tmp_path_factory.mktemp("small") / "best.safetensors"
+    model = levit_ref.create_model("levit_250k_32px", num_classes=10, seed=3)
+    rng = np.random.default_rng(0)
+    model.flat_data += rng.normal(0, 0.05, model.flat_data.shape).astype(
+        np.float32
+    )  # biases, and norms that start at 0
+    save_model(path, model, class_names=about.class_names, mean=about.mean, std=about.std, dataset="shapes")
+    return path
+
+
+def test_arrays_and_figures_are_written(run: Run, small: Path, picture: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    result = run("inspect", picture, "-m", small, "-o", folder, "--size", "8", "--json", "--at", "3,31", "--class", "2")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    files = {Path(entry["file"]) for entry in report["files"]}
+    assert files == {path for path in folder.rglob("*") if path.is_file()}  # and nothing temporary stays behind
+    names = {path.relative_to(folder).as_posix() for path in files}
+    assert names == {
+        "activations.npz",
+        "attention/stages.0.blocks.0.attn.png",
+        "attention/stages.1.downsample.attn_downsample.png",
+        "attention/stages.1.blocks.0.attn.png",
+        "rollout.png",
+        "attention_distance.png",
+        "position_bias.png",
+        "saliency.png",
+        "activation_statistics.png",
+        "first_filters.png",
+        "receptive_fields.png",
+        "layer_similarity.png",
+        "importance.png",
+    }
+    for path in files - {folder / "activations.npz"}:
+        with Image.open(path) as figure:
+            assert figure.width >= 500, path
+    assert all(entry["about"] for entry in report["files"])
+
+
+def test_the_arrays_are_those_of_the_model(run: Run, small: Path, picture: Path, tmp_path: Path) -> None:
+    result = run("inspect", picture, "-m", small, "-o", tmp_path, "--no-figures")
+    model, about = load_model(small)
+    images = normalise(read_picture(picture, model.image_size)[None], about.mean, about.std)
+    model.eval()
+    logits, acts = levit_ref.run_with_activations(model, images, "*")
+    with np.load(tmp_path / "activations.npz") as arrays:
+        assert list(arrays) == list(acts) == [spec.name for spec in model.activation_specs()]
+        for name in acts:
+            np.testing.assert_array_equal(arrays[name], acts[name])
+    assert result.stdout.startswith(f"{picture}: {about.class_names[int(logits.argmax())]}, ")
+    assert f"{len(acts)} arrays" in result.stdout
+    assert list(tmp_path.iterdir()) == [tmp_path / "activations.npz"]
+
+
+def test_names_may_be_chosen_and_files_replaced(run: Run, small: Path, picture: Path, tmp_path: Path) -> None:
+    for names in (["-n", "*.probs"], ["--name", "pooled", "--name", "stem.*"]):
+        result = run("inspect", picture, "-m", small, "-o", tmp_path, "--no-figures", *names)
+        assert result.exit_code == 0, result.output
+    with np.load(tmp_path / "activations.npz") as arrays:
+        assert set(arrays) == {"pooled"} | {name for name in arrays if name.startswith("stem.")}
+        assert len(arrays) > 5
+
+
+def test_what_there_is_nothing_for_is_left_out(run: Run, picture: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a5.safetensors"
+    model = levit_ref.create_model("levit_250k_32px_a5_no_attention_bias", num_classes=4, dtype=np.float64)
+    save_model(path, model)  # of float64, without bias tables, and it does not say what it was trained on
+    result = run("inspect", picture, "-m", path, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    written = {file.stem for file in (tmp_path / "out").iterdir()}
+    assert "saliency" in written
+    assert not written & {"position_bias", "layer_similarity", "importance"}
+    with np.load(tmp_path / "out" / "activations.npz") as arrays:
+        assert arrays["logits"].dtype == np.float64
+
+
+def test_errors_name_what_is_wrong(run: Run, small: Path, picture: Path, tmp_path: Path) -> None:
+    def refused(*options: object) -> str:
+        return error_line(run("inspect", picture, "-m", small, "-o", tmp_path / "out", *options))
+
+    assert "the nearest are" in refused("-n", "stages.*.atn.probs")
+    assert "--at must be a row below 32 and a column below 32" in refused("--at", "12")
+    assert "--at" in refused("--at", "12,32")
+    assert "--class must be a number below 10, or one of" in refused("--class", "unicorn")
+    assert "--class" in refused("--class", "10")
+    assert "imagenet" in refused("--dataset", "imagenet")
+    assert "cifar" in refused("--dataset", "cifar10", "--data-dir", tmp_path)
+    assert not (tmp_path / "out").exists()
+
+    assert "gone.png" in error_line(run("inspect", tmp_path / "gone.png", "-m", small, "-o", tmp_path))
+    assert error_line(run("inspect", small, "-m", small, "-o", tmp_path)).startswith(f"{small}: ")
+    assert "--output" in error_line(run("inspect", picture, "-m", small))
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    assert str(file) in error_line(run("inspect", picture, "-m", small, "-o", file, "--no-figures"))
