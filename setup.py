@@ -7,9 +7,11 @@ package is installed without it: a line says so, and ``levit_ref.backends()`` sa
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shlex
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,6 +33,14 @@ def instruction_sets() -> dict[str, list[str]]:
     return X86_64 if platform.machine() in ("x86_64", "AMD64") else {"baseline": []}
 
 
+def tell_user(line: str) -> None:
+    """Print a line, on the terminal too: pip keeps what a build prints to itself, unless the build fails."""
+    print(line)
+    if not sys.stdout.isatty():
+        with contextlib.suppress(OSError), open("/dev/tty", "w") as terminal:
+            terminal.write(f"\n{line}\n")
+
+
 class BuildKernels(build_ext):
     """Compiles the kernels once for each instruction set, and survives a machine that cannot."""
 
@@ -41,7 +51,8 @@ class BuildKernels(build_ext):
             self._reason_file().unlink(missing_ok=True)
         except Exception as error:
             reason = " ".join(str(error).split())[:500] or type(error).__name__
-            print(f"levit_ref: installed without the native backend, NumPy runs everything: {reason}")
+            tell_user(f"levit_ref: installed without the native backend, NumPy runs everything: {reason}")
+            self._module_file().unlink(missing_ok=True)  # an older build would not fit these sources
             self._reason_file().parent.mkdir(parents=True, exist_ok=True)
             self._reason_file().write_text(f"not built: {reason}\n")
 
@@ -70,8 +81,11 @@ class BuildKernels(build_ext):
             objects, self.get_ext_fullpath(extension.name), target_lang="c++", extra_postargs=["-pthread", *extra]
         )
 
+    def _module_file(self) -> Path:
+        return Path(self.get_ext_fullpath("levit_ref._native"))
+
     def _reason_file(self) -> Path:
-        return Path(self.get_ext_fullpath("levit_ref._native")).with_name(REASON_FILE)
+        return self._module_file().with_name(REASON_FILE)
 
 
 def extension() -> Extension:
