@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from types import ModuleType
@@ -12,7 +13,7 @@ import pytest
 
 import levit_ref
 from levit_ref import ops
-from levit_ref.runtime import BACKENDS, F
+from levit_ref.runtime import BACKENDS, F, describe_backend, native
 
 
 @pytest.fixture
@@ -78,6 +79,21 @@ def test_an_unknown_backend_is_refused_and_changes_nothing() -> None:
         with pytest.raises(ValueError, match="there is no backend 'cuda' here; available: numpy"):
             choose("cuda")
     assert levit_ref.get_backend() == before
+
+
+def test_the_active_one_is_described() -> None:
+    with levit_ref.backend("numpy"):
+        assert describe_backend() == f"numpy: NumPy {np.__version__}, the reference"
+    if "native" in BACKENDS:
+        with levit_ref.backend("native"):
+            assert re.fullmatch(r"native: C\+\+ kernels for \w+, \d+ threads?", describe_backend())
+
+
+def test_numpy_in_place_of_the_native_one_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "operations", None)
+    monkeypatch.setattr(native, "about", lambda: "not built: no compiler")
+    with levit_ref.backend("numpy"):
+        assert describe_backend().endswith(", the reference (native is not available: not built: no compiler)")
 
 
 def test_an_unknown_operation_is_an_attribute_error() -> None:

@@ -17,6 +17,7 @@ from levit_ref.cli.published import IMAGE_SIZE, NUM_CLASSES, PUBLISHED, Publishe
 from levit_ref.configs import VARIANTS
 from levit_ref.nn import LeViT
 from levit_ref.nn.ledger import Ledger, LedgerRow, cost_ledger
+from levit_ref.runtime import describe_backend
 
 
 def command(
@@ -86,7 +87,7 @@ def _print_ledger(model: LeViT, ledger: Ledger) -> None:
     out.print("\nmadds M: million multiply-adds for one image, as the official code counts them")
     out.print("act. KiB: all values that are computed for one image")
     if ledger.batch_size is not None:
-        out.print(f"time µs: median for a batch of {ledger.batch_size}")
+        out.print(f"time µs: median for a batch of {ledger.batch_size}; backend {describe_backend()}")
     out.print()
     out.print(_totals(model, ledger))
 

@@ -41,9 +41,17 @@ def backends() -> tuple[Backend, ...]:
         Those that are not available say why.
     """
     return (
-        Backend("numpy", True, f"NumPy {np.__version__}: the reference"),
+        Backend("numpy", True, f"NumPy {np.__version__}, the reference"),
         Backend("native", native.operations is not None, native.about()),
     )
+
+
+def describe_backend() -> str:
+    """The active backend and what it runs on, for logs; if it is NumPy because it has to be, why."""
+    numpy, native = backends()
+    if _active == "native":
+        return f"native: {native.about}"
+    return f"{_active}: {numpy.about}" + ("" if native.available else f" (native is not available: {native.about})")
 
 
 _active = "native" if "native" in BACKENDS else "numpy"

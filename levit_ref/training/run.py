@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
-from levit_ref.runtime import backend, get_backend
+from levit_ref.runtime import backend, describe_backend, get_backend
 from levit_ref.training.config import TrainConfig
 from levit_ref.training.parts import Datasets, load_datasets
 from levit_ref.training.progress import Progress
@@ -71,18 +71,21 @@ def train(
         folder.check_unused()  # before the pictures are loaded, which may take long
         config = config.replace(backend=config.backend or get_backend())
     assert config.backend is not None
-    datasets = load_datasets(config) if datasets is None else datasets
-    if not resume:
-        folder.create(config)
-    with folder.locked(), backend(config.backend):
-        trainer = Trainer(
-            config,
-            folder,
-            datasets,
-            progress=progress,
-            resume_command=f"levit-ref train --resume {shlex.quote(os.fspath(run_dir))}",
-        )
-        if resume and config != recorded:
-            folder.record_config(config)
-        folder.record_session(command)
-        return trainer.run()
+    with backend(config.backend):  # first: one that is not here is refused before anything is written
+        if progress is not None:
+            progress.say(f"backend {describe_backend()}")
+        datasets = load_datasets(config) if datasets is None else datasets
+        if not resume:
+            folder.create(config)
+        with folder.locked():
+            trainer = Trainer(
+                config,
+                folder,
+                datasets,
+                progress=progress,
+                resume_command=f"levit-ref train --resume {shlex.quote(os.fspath(run_dir))}",
+            )
+            if resume and config != recorded:
+                folder.record_config(config)
+            folder.record_session(command)
+            return trainer.run()

@@ -29,7 +29,7 @@ import numpy as np
 
 from levit_ref._version import __version__
 from levit_ref.checkpoints import replace_text
-from levit_ref.runtime import backends, get_backend
+from levit_ref.runtime import describe_backend
 from levit_ref.training.config import TrainConfig
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LEVIT_REF_THREADS")
@@ -124,7 +124,7 @@ def describe_environment() -> dict[str, Any]:
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     return {
         "levit_ref": __version__,
-        "backend": next(f"{b.name}: {b.about}" for b in backends() if b.name == get_backend()),
+        "backend": describe_backend(),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),

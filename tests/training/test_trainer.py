@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from levit_ref.checkpoints import load_model
-from levit_ref.runtime import get_backend
+from levit_ref.runtime import BACKENDS, describe_backend, get_backend
 from levit_ref.training import Progress, TrainConfig, evaluate
 from levit_ref.training.metrics import MetricsLog, read_metrics
 from tests.training.tiny_run import CLASSES, datasets, run, tiny_config
@@ -104,10 +104,18 @@ def test_the_seed_decides(tmp_path):
     assert a.tobytes() == b.tobytes() != c.tobytes()
 
 
+def test_a_backend_that_is_not_here_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.delitem(BACKENDS, "native", raising=False)
+    with pytest.raises(ValueError, match="there is no backend 'native' here"):
+        run(tmp_path / "run", backend="native")
+    assert not (tmp_path / "run").exists()
+
+
 def test_plain_lines_in_a_log(tmp_path):
     log = io.StringIO()
     run(tmp_path / "run", epochs=2, progress=Progress(Console(file=log, width=200), line_every_seconds=0))
     lines = log.getvalue().splitlines()
+    assert lines[0] == f"backend {describe_backend()}"
     assert "\x1b" not in log.getvalue()
     assert sum("step" in line for line in lines) == 14
     finished = [line for line in lines if line.startswith(("epoch 1/2", "epoch 2/2"))]

@@ -32,7 +32,8 @@ else:
 def about() -> str:
     """What the native backend runs on, or why it is not available."""
     if extension is not None:
-        return f"C++ kernels for {extension.isa()}, {extension.num_threads()} threads"
+        threads = extension.num_threads()
+        return f"C++ kernels for {extension.isa()}, {threads} thread{'s' if threads > 1 else ''}"
     return _why_not_built() or _missing
 
 
