@@ -1,8 +1,8 @@
 // Attention: for every image and head, scores = scale q k^T + bias, probs = softmax over the keys, context = probs v.
 //
 // Scores are held for a few dozen queries of one head at a time: computed, normalised and used while a near cache has
-// them. Nothing of size N x N is written to memory, so the backward pass computes the probabilities again. That takes a
-// tenth of the time of both passes, about as long as it takes to write and read them where threads share the memory.
+// them. Nothing of size N x N is written to memory, so the backward pass computes the probabilities again. Keeping them
+// would save 6 to 18 % of the time of both passes on one thread, and cost 8 MB a layer for 128 pictures of 64 tokens.
 //
 // Scores are kept transposed, (N_k, queries): each lane of a vector has a query, and softmax goes down the keys. So the
 // bias is taken, and its gradient given, as (heads, N_k, N_q).
