@@ -9,7 +9,8 @@
     dW       dW (N, K) = dy^T      x
 
 The shapes are those of every linear layer in one training step of the model. NumPy (its BLAS) and PyTorch write into
-memory that is there already, as the native backend does by itself; nobody pays for fresh pages.
+memory that is there already, as the native backend does by itself; nobody pays for fresh pages. All read the same
+arrays, which lie in huge pages as they do in a training step, where the native backend keeps the memory of results.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 import common
 import numpy as np
+import numpy.typing as npt
 from common import COLOURS, Record, Table
 from matplotlib.figure import Figure
 from recording import record_cases
@@ -50,13 +52,20 @@ def shapes(args: argparse.Namespace) -> dict[tuple[int, int, int], int]:
     return {(M, N, K): n for (M, N, K), n in counts.items() if M * N * K * n >= args.smallest * work}
 
 
+def in_huge_pages(shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """A float32 array in memory for which the system is asked for pages of 2 MB; NumPy asks it from 4 MB on."""
+    (rows, columns), floats = shape, max(shape[0] * shape[1], 1 << 20)
+    return np.empty(floats, np.float32)[: rows * columns].reshape(shape)
+
+
 def contestants(M: int, N: int, K: int) -> dict[str, dict[str, Callable[[], Any]]]:
     """Each product by each contestant, on the same arrays."""
     import torch
 
     rng = np.random.default_rng(0)
-    x, w, dy = (rng.standard_normal(shape, np.float32) for shape in ((M, K), (N, K), (M, N)))
-    y, dx, dw = (np.empty(shape, np.float32) for shape in ((M, N), (M, K), (N, K)))
+    x, w, dy, y, dx, dw = (in_huge_pages(shape) for shape in ((M, K), (N, K), (M, N), (M, N), (M, K), (N, K)))
+    for array in (x, w, dy):
+        array[...] = rng.standard_normal(array.shape, np.float32)
     tx, tw, tdy, ty, tdx, tdw = (torch.from_numpy(array) for array in (x, w, dy, y, dx, dw))
     ways: dict[str, dict[str, Callable[[], Any]]] = {
         "forward": {

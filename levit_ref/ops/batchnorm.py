@@ -84,7 +84,7 @@ def batch_norm_forward(
     normalisation: at inference it merges into the neighbouring matrix product.
     """
     check_batch_norm(x, weight, bias, running_mean, running_var, training, channel_axis, activation)
-    rows = np.moveaxis(x, channel_axis, -1)  # (..., C)
+    rows = channels_last(x, channel_axis)  # (..., C)
     x2 = rows.reshape(-1, len(weight))  # (M, C)
     mean, variance = _statistics(x2) if training else (running_mean, running_var)  # (C,)
     inv_std = 1 / np.sqrt(variance + float(eps))  # (C,); a NumPy float64 would promote float32
@@ -123,9 +123,16 @@ def _normalise(saved: BatchNormSaved) -> Array:
     return shaped(y, saved)
 
 
+def channels_last(x: Array, channel_axis: int) -> Array:
+    """(..., C), a view. Tokens have their channels last already, which ``np.moveaxis`` takes its time to find out."""
+    return x if channel_axis in (-1, x.ndim - 1) else np.moveaxis(x, channel_axis, -1)
+
+
 def shaped(x: Array, saved: BatchNormSaved) -> Array:
     """(M, C) in the shape of the input, a view."""
     shape, axis = saved.shape, saved.channel_axis % len(saved.shape)
+    if axis == len(shape) - 1:
+        return x.reshape(shape)
     return np.moveaxis(x.reshape(*shape[:axis], *shape[axis + 1 :], -1), -1, axis)
 
 
@@ -157,7 +164,7 @@ def batch_norm_backward(dy: Array, saved: BatchNormSaved, *, tap: Tap = untapped
         normalised = _normalise(saved) if saved.normalised is None else saved.normalised
         dy = activations.backward(saved.activation, dy, normalised)
     dy = tap("bn", dy)
-    dy2 = np.moveaxis(dy, saved.channel_axis, -1).reshape(x.shape)  # (M, C)
+    dy2 = channels_last(dy, saved.channel_axis).reshape(x.shape)  # (M, C)
 
     blocks = _row_blocks(*x.shape)
     means, scales = _spread(blocks, mean, weight * inv_std)

@@ -6,7 +6,13 @@ import numpy as np
 
 from levit_ref import _native, ops
 from levit_ref.ops._checks import Array, Tap, untapped
-from levit_ref.ops.batchnorm import BatchNormSaved, check_batch_norm, check_batch_norm_backward, shaped
+from levit_ref.ops.batchnorm import (
+    BatchNormSaved,
+    channels_last,
+    check_batch_norm,
+    check_batch_norm_backward,
+    shaped,
+)
 from levit_ref.runtime.native.activations import activation_backward, activation_forward
 from levit_ref.runtime.native.arrays import rows, serves
 
@@ -31,7 +37,7 @@ def batch_norm_forward(
             training=training, eps=eps, channel_axis=channel_axis, activation=activation, tap=tap,
         )  # fmt: skip
     check_batch_norm(x, weight, bias, running_mean, running_var, training, channel_axis, activation)
-    x2 = rows(np.moveaxis(x, channel_axis, -1))  # (M, C)
+    x2 = rows(channels_last(x, channel_axis))  # (M, C)
     if training:
         mean, variance = _native.batch_norm_statistics(x2)  # (C,)
     else:
@@ -59,7 +65,7 @@ def batch_norm_backward(dy: Array, saved: BatchNormSaved, *, tap: Tap = untapped
         normalised = _normalise(saved, "identity") if normalised is None else normalised
         dy = activation_backward(activation, dy, normalised)
         activation = "identity"
-    dy2 = rows(np.moveaxis(tap("bn", dy), saved.channel_axis, -1))  # (M, C)
+    dy2 = rows(channels_last(tap("bn", dy), saved.channel_axis))  # (M, C)
     dx2, dweight, dbias = _native.batch_norm_backward(dy2, *_arrays(saved), activation, saved.training)
     return shaped(dx2, saved), dweight, dbias
 
