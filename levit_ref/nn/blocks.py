@@ -38,9 +38,14 @@ class Residual(Module):
         return y
 
     def add_backward(self, dy: Array) -> tuple[Array, Array]:
-        """Gradients of ``x`` and of ``branch``."""
+        """Gradients of ``x`` on the skip path, and of ``branch``."""
         (saved,) = self.recall()
         return F.residual_backward(dy, saved)
+
+    @staticmethod
+    def join(dx_skip: Array, dx_branch: Array) -> Array:
+        """The gradient of ``x``, which feeds both paths: the sum of what comes back on them."""
+        return F.residual_forward(dx_skip, dx_branch)[0]
 
 
 class Block(Module):
@@ -91,9 +96,10 @@ class Block(Module):
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input: what the skip path hands on plus what the branch adds, twice."""
         dx, dbranch = self.residual2.add_backward(tap("resid_post", dy))
-        dx = tap("resid_mid", dx + self.mlp.backward(tap("mlp", dbranch), tap.scope("mlp")))
-        dx, dbranch = self.residual1.add_backward(dx)
-        return tap("resid_pre", dx + self.attn.backward(tap("attn", dbranch), tap.scope("attn")))
+        dbranch = self.mlp.backward(tap("mlp", dbranch), tap.scope("mlp"))
+        dx, dbranch = self.residual1.add_backward(tap("resid_mid", self.residual2.join(dx, dbranch)))
+        dbranch = self.attn.backward(tap("attn", dbranch), tap.scope("attn"))
+        return tap("resid_pre", self.residual1.join(dx, dbranch))
 
 
 class Downsample(Module):
@@ -144,7 +150,8 @@ class Downsample(Module):
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""
         dx, dbranch = self.residual.add_backward(tap("resid_post", dy))
-        dx = tap("resid_mid", dx + self.mlp.backward(tap("mlp", dbranch), tap.scope("mlp")))
+        dbranch = self.mlp.backward(tap("mlp", dbranch), tap.scope("mlp"))
+        dx = tap("resid_mid", self.residual.join(dx, dbranch))
         return tap("resid_pre", self.attn_downsample.backward(dx, tap.scope("attn_downsample")))
 
 
