@@ -233,7 +233,7 @@ print(by_module, by_operations, by_sums)
 assert np.allclose([by_operations, by_sums], by_module, rtol=1e-9)
 
 # %% [markdown]
-# **Next.** [The whole network](07_whole_network.ipynb): one photograph, followed from the pixels to the class.
+# **Next.** [The whole network](07_one_photograph.ipynb): one photograph, followed from the pixels to the class.
 #
 # ## Exercises
 #
