@@ -10,6 +10,7 @@ from levit_ref._version import __version__
 from levit_ref.configs import create_model, get_config, list_models
 from levit_ref.inspection import run_with_activations, run_with_gradients
 from levit_ref.nn import LeViTConfig
+from levit_ref.pretrained import list_pretrained, load_pretrained, prepare_images, pretrained_info
 from levit_ref.runtime import (
     available_backends,
     backend,
@@ -30,7 +31,11 @@ __all__ = [
     "get_backend",
     "get_config",
     "list_models",
+    "list_pretrained",
+    "load_pretrained",
     "num_threads",
+    "prepare_images",
+    "pretrained_info",
     "run_with_activations",
     "run_with_gradients",
     "set_backend",

@@ -22,9 +22,10 @@ FLOORS = {
     "checkpoints": 5,
     "inspection": 5,
     "training": 5,
-    "__init__": 6,
-    "cli": 7,
-    "__main__": 8,
+    "pretrained": 6,
+    "__init__": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 SIDEWAYS = {("training", "data"), ("training", "checkpoints")}
 """The only imports allowed between places of one floor."""

@@ -5,7 +5,15 @@ Start with :func:`save_model` and :func:`load_model`; :func:`load_weights` reads
 
 from levit_ref.checkpoints.atomic import replace_text, replacing
 from levit_ref.checkpoints.files import CheckpointError, read_file, read_tensors, write_file
-from levit_ref.checkpoints.model import ModelMetadata, load_model, load_weights, pack_model, save_model, unpack_model
+from levit_ref.checkpoints.model import (
+    ModelMetadata,
+    load_metadata,
+    load_model,
+    load_weights,
+    pack_model,
+    save_model,
+    unpack_model,
+)
 from levit_ref.checkpoints.names import detect_scheme, from_timm, to_timm
 from levit_ref.checkpoints.schemes import SCHEMES
 
@@ -15,6 +23,7 @@ __all__ = [
     "ModelMetadata",
     "detect_scheme",
     "from_timm",
+    "load_metadata",
     "load_model",
     "load_weights",
     "pack_model",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,9 @@ class ModelMetadata:
         What it was trained on; empty if unknown.
     accuracy : float or None
         On the test pictures of that dataset, between 0 and 1.
+    training : dict
+        How it was trained, as far as somebody wrote it down (the models that come with the package have it): the
+        ``commands``, the ``version`` and more.
     format_version : int
     """
 
@@ -53,6 +56,7 @@ class ModelMetadata:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     dataset: str = ""
     accuracy: float | None = None
+    training: dict[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -70,7 +74,7 @@ def pack_model(model: LeViT, **about: Any) -> tuple[dict[str, npt.NDArray[Any]],
     model : LeViT
     **about
         The fields of :class:`ModelMetadata` that a model does not know of itself: ``class_names``, ``mean``,
-        ``std``, ``dataset``, ``accuracy``.
+        ``std``, ``dataset``, ``accuracy``, ``training``.
     """
     metadata = ModelMetadata(
         config=model.config.to_dict(),
@@ -87,11 +91,8 @@ def unpack_model(
     tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, Any], source: str
 ) -> tuple[LeViT, ModelMetadata]:
     """Build the model that :func:`pack_model` took apart; ``source`` starts the error messages."""
-    version = metadata.get("format_version")
-    if version != FORMAT_VERSION:
-        raise CheckpointError(f"{source}: format version {version}, this version of levit_ref reads {FORMAT_VERSION}")
+    about = _about(metadata, source)
     try:
-        about = ModelMetadata(**metadata)
         config = LeViTConfig.from_dict(about.config)
         model = LeViT(config, num_classes=about.num_classes, image_size=about.image_size, dtype=np.dtype(about.dtype))
         model.load_state_dict({n.removeprefix(PREFIX): a for n, a in tensors.items() if n.startswith(PREFIX)})
@@ -100,17 +101,29 @@ def unpack_model(
     return model, about
 
 
-def save_model(path: str | os.PathLike[str], model: LeViT, **about: Any) -> None:
-    """Write a model to a file, atomically; every float keeps its bits.
+def save_model(path: str | os.PathLike[str], model: LeViT, *, half: bool = False, **about: Any) -> None:
+    """Write a model to a file, atomically.
 
     Parameters
     ----------
     path : path-like
     model : LeViT
+    half : bool
+        Whether to store matrices, filters and tables of position biases as float16, which halves the file. Arrays
+        with one axis or none (norms, biases, running statistics) are few numbers, some of them of a wide range, and
+        stay as they are. :func:`load_model` gives the model in its own dtype again, with the rounded numbers.
+        By default every float keeps its bits.
     **about
-        ``class_names``, ``mean``, ``std``, ``dataset``, ``accuracy``, see :class:`ModelMetadata`.
+        ``class_names``, ``mean``, ``std``, ``dataset``, ``accuracy``, ``training``, see :class:`ModelMetadata`.
+
+    Raises
+    ------
+    ValueError
+        With ``half``, if a number is too large for float16.
     """
     tensors, metadata = pack_model(model, **about)
+    if half:
+        tensors = {name: _half(name, array) if array.ndim > 1 else array for name, array in tensors.items()}
     write_file(path, tensors, {"model": metadata})
 
 
@@ -130,10 +143,13 @@ def load_model(path: str | os.PathLike[str]) -> tuple[LeViT, ModelMetadata]:
     CheckpointError
         If it is damaged or no model of this package; the message starts with the file.
     """
-    tensors, metadata = read_file(path)
-    if not isinstance(metadata.get("model"), dict):
-        raise CheckpointError(f"{path}: holds no model")
-    return unpack_model(tensors, metadata["model"], str(path))
+    tensors, metadata = _read(path)
+    return unpack_model(tensors, metadata, str(path))
+
+
+def load_metadata(path: str | os.PathLike[str]) -> ModelMetadata:
+    """What a model file says about the model; errors as in :func:`load_model`."""
+    return _about(_read(path)[1], str(path))
 
 
 def load_weights(path: str | os.PathLike[str], model: LeViT) -> None:
@@ -152,3 +168,28 @@ def load_weights(path: str | os.PathLike[str], model: LeViT) -> None:
         raise
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """The arrays of a file, and the part of its metadata that is a model's."""
+    tensors, metadata = read_file(path)
+    if not isinstance(metadata.get("model"), dict):
+        raise CheckpointError(f"{path}: holds no model")
+    return tensors, metadata["model"]
+
+
+def _about(metadata: Mapping[str, Any], source: str) -> ModelMetadata:
+    version = metadata.get("format_version")
+    if version != FORMAT_VERSION:
+        raise CheckpointError(f"{source}: format version {version}, this version of levit_ref reads {FORMAT_VERSION}")
+    try:
+        return ModelMetadata(**metadata)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{source}: {error}") from error
+
+
+def _half(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float16]:
+    largest, end = float(np.abs(array).max(initial=0)), float(np.finfo(np.float16).max)
+    if np.isfinite(largest) and largest > end:
+        raise ValueError(f"{name} has a number of size {largest:g}; float16 ends at {end:g}")
+    return array.astype(np.float16)

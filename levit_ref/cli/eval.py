@@ -11,16 +11,17 @@ from rich.console import Console
 from rich.progress import Progress
 
 from levit_ref.cli.errors import Debug
-from levit_ref.cli.models import check_classes, load_checkpoint
+from levit_ref.cli.models import CHECKPOINT_HELP, check_classes, load_checkpoint
 from levit_ref.cli.options import with_default
 from levit_ref.cli.output import console, print_json, table
 from levit_ref.data import Augmentation, Dataset, load_dataset
+from levit_ref.pretrained import DEFAULT
 from levit_ref.training.evaluate import EvalResult, evaluate
 from levit_ref.training.plots import plot_confusion
 
 
 def command(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, or a run folder (its best one).")],
+    checkpoint: Annotated[str, typer.Argument(help=CHECKPOINT_HELP)] = DEFAULT,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -70,7 +71,7 @@ def command(
         plot_confusion(confusion, result.confusion, data.classes)
 
 
-def _print_result(checkpoint: Path, name: str, split: str, data: Dataset, result: EvalResult) -> None:
+def _print_result(checkpoint: str, name: str, split: str, data: Dataset, result: EvalResult) -> None:
     out = console()
     rows = table("class", "most often taken for", "pictures", "recall", "precision", left=2)
     for line in _classes(data, result):
@@ -83,9 +84,9 @@ def _print_result(checkpoint: Path, name: str, split: str, data: Dataset, result
     out.print(f"accuracy {result.accuracy:.2%}   top-5 {result.top5:.2%}   loss {result.loss:.4f}", style="bold")
 
 
-def _as_data(checkpoint: Path, name: str, split: str, data: Dataset, result: EvalResult) -> dict[str, Any]:
+def _as_data(checkpoint: str, name: str, split: str, data: Dataset, result: EvalResult) -> dict[str, Any]:
     return {
-        "checkpoint": str(checkpoint),
+        "checkpoint": checkpoint,
         "dataset": name,
         "split": split,
         "pictures": len(data),

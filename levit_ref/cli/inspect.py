@@ -14,7 +14,7 @@ from rich.progress import Progress
 from levit_ref.checkpoints import ModelMetadata
 from levit_ref.checkpoints.atomic import replacing
 from levit_ref.cli.errors import Debug
-from levit_ref.cli.models import check_classes, load_checkpoint
+from levit_ref.cli.models import CHECKPOINT_HELP, check_classes, introduction, load_checkpoint
 from levit_ref.cli.options import with_default
 from levit_ref.cli.output import console, print_json, table
 from levit_ref.data import load_dataset, normalise, read_picture
@@ -23,12 +23,13 @@ from levit_ref.inspection.report import report_figures
 from levit_ref.nn import LeViT
 from levit_ref.ops import softmax_forward
 from levit_ref.ops._checks import Array, IntArray
+from levit_ref.pretrained import DEFAULT
 
 
 def command(
     image: Annotated[Path, typer.Argument(help="A picture file, of any size and colour mode.")],
-    model: Annotated[Path, typer.Option("--model", "-m", help="A checkpoint, or a run folder (its best one).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into; made if it is not there.")],
+    model: Annotated[str, typer.Option("--model", "-m", help=CHECKPOINT_HELP)] = DEFAULT,
     names: Annotated[
         list[str] | None,
         typer.Option(
@@ -106,7 +107,7 @@ def command(
                     figure.draw().savefig(temporary, format="png")
                 written.append((f"{figure.name}.png", figure.about))
                 progress.advance(task)
-    _print(image, output, about, logits, written, acts, json)
+    _print(image, model, output, about, logits, written, acts, json)
 
 
 def _pixel(text: str, model: LeViT) -> tuple[int, int]:
@@ -127,7 +128,7 @@ def _class(text: str, about: ModelMetadata) -> int:
 
 
 def _examples(
-    checkpoint: Path, model: LeViT, about: ModelMetadata, dataset: str | None, data_dir: Path | None, size: int
+    checkpoint: str, model: LeViT, about: ModelMetadata, dataset: str | None, data_dir: Path | None, size: int
 ) -> tuple[Array, IntArray] | None:
     """Normalised test pictures and their labels; None if nobody asked for them and they are not on this machine."""
     name = dataset or about.dataset
@@ -152,6 +153,7 @@ def _write_activations(path: Path, acts: Activations) -> None:
 
 def _print(
     image: Path,
+    model: str,
     folder: Path,
     about: ModelMetadata,
     logits: Array,
@@ -165,9 +167,13 @@ def _print(
     if json:
         found: dict[str, Any] = {"class": name, "index": best, "probability": float(probabilities[best])}
         files = [{"file": str(folder / file), "about": text} for file, text in written]
-        print_json({"image": str(image), "prediction": found, "files": files, "notes": list(acts.notes)})
+        notes = list(acts.notes)
+        print_json({"image": str(image), "model": model, "prediction": found, "files": files, "notes": notes})
         return
     out = console()
+    line = introduction(model, about)
+    if line:
+        out.print(line, soft_wrap=True)
     out.print(f"{image}: {name}, {probabilities[best]:.2%}", soft_wrap=True)
     rows = table(f"in {folder}", "", left=2)
     for file, text in written:

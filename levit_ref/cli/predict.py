@@ -10,16 +10,16 @@ import typer
 
 from levit_ref.checkpoints import ModelMetadata
 from levit_ref.cli.errors import CommandError, Debug, complain, message
-from levit_ref.cli.models import load_checkpoint
+from levit_ref.cli.models import CHECKPOINT_HELP, introduction, load_checkpoint
 from levit_ref.cli.output import console
-from levit_ref.data import normalise, read_picture
 from levit_ref.nn import LeViT
 from levit_ref.ops import softmax_forward
+from levit_ref.pretrained import DEFAULT, prepare_images
 
 
 def command(
     images: Annotated[list[Path], typer.Argument(help="Picture files, of any size and colour mode.")],
-    model: Annotated[Path, typer.Option("--model", "-m", help="A checkpoint, or a run folder (its best one).")],
+    model: Annotated[str, typer.Option("--model", "-m", help=CHECKPOINT_HELP)] = DEFAULT,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 5,
     json: Annotated[bool, typer.Option("--json", help="Print one line of JSON for each picture.")] = False,
     debug: Debug = False,
@@ -31,6 +31,9 @@ def command(
     and the exit status is 2.
     """
     network, about = load_checkpoint(model)
+    line = introduction(model, about)
+    if line and not json:
+        console().print(line, soft_wrap=True)
     failed = False
     for path in images:
         try:
@@ -39,10 +42,10 @@ def command(
             failed = True
             complain(message(error))
             if json:
-                print(jsonlib.dumps({"image": str(path), "error": message(error)}), flush=True)
+                print(jsonlib.dumps({"image": str(path), "model": model, "error": message(error)}), flush=True)
             continue
         if json:
-            print(jsonlib.dumps({"image": str(path), "predictions": found}), flush=True)
+            print(jsonlib.dumps({"image": str(path), "model": model, "predictions": found}), flush=True)
         else:
             _print_predictions(path, found)
     if failed:
@@ -51,9 +54,8 @@ def command(
 
 def classify(model: LeViT, about: ModelMetadata, path: Path, top: int) -> list[dict[str, Any]]:
     """The ``top`` most probable classes of a picture file, the best first."""
-    pixels = read_picture(path, model.image_size)[None]  # (1, 3, H, W)
     with model.inference():
-        logits = model(normalise(pixels, about.mean, about.std))  # (1, K)
+        logits = model(prepare_images(path, about))  # (1, K)
     probabilities = softmax_forward(logits.astype("float64"))[0][0]  # (K,)
     best = (-probabilities).argsort(kind="stable")[:top]
     names = about.class_names or tuple(map(str, range(model.num_classes)))

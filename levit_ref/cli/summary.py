@@ -22,7 +22,8 @@ from levit_ref.runtime import describe_backend
 
 def command(
     model: Annotated[
-        str | None, typer.Argument(help="A variant's name, a checkpoint, or a run folder.", show_default=False)
+        str | None,
+        typer.Argument(help="A variant's name, a checkpoint, a run folder, or a pretrained name.", show_default=False),
     ] = None,
     list_variants: Annotated[bool, typer.Option("--list", help="List the variants and leave.")] = False,
     num_classes: Annotated[
@@ -52,7 +53,7 @@ def command(
         _print_variants(json)
         return
     if model is None:
-        raise ValueError("summary needs a MODEL: a variant's name (--list shows them) or a checkpoint")
+        raise ValueError("summary needs a MODEL: a variant's name (--list shows them) or a trained model")
     size = None if image_size is None else image_size_option(image_size)
     network = variant_or_checkpoint(model, num_classes=num_classes, image_size=size)
     ledger = cost_ledger(network, batch_size=batch_size if time else None, repetitions=repetitions)

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import levit_ref
 from levit_ref.checkpoints import load_model, save_model
 from levit_ref.data import Augmentation, load_dataset
+from levit_ref.pretrained import DEFAULT
 from levit_ref.training import evaluate
+from tests.data.cifar_files import cifar10_contents, write_folder
 
 from .conftest import Run, error_line
 
@@ -93,6 +96,21 @@ def test_a_folder_of_pictures(run: Run, checkpoint: Path, picture: Path, tmp_pat
     # right number of classes, wrong meaning
     message = error_line(run("eval", checkpoint, "--dataset", "folder", "--data-dir", tmp_path))
     assert "class 0 is circle" in message
+
+
+@pytest.mark.parametrize("words", [[], [DEFAULT]])
+def test_the_model_in_the_box(run: Run, tmp_path: Path, words: list[str]) -> None:
+    about = levit_ref.pretrained_info(DEFAULT)
+    write_folder(tmp_path / "cifar-10-batches-py", cifar10_contents(6))
+    data = json.loads(run("eval", *words, "--data-dir", tmp_path, "--json").stdout)
+    assert (data["checkpoint"], data["dataset"], data["pictures"]) == (DEFAULT, "cifar10", 6)
+
+    dataset = load_dataset("cifar10", "test", tmp_path)
+    how = Augmentation(mean=about.mean, std=about.std)
+    expected = evaluate(levit_ref.load_pretrained(DEFAULT), dataset, augmentation=how)
+    assert data["loss"] == pytest.approx(expected.loss, rel=1e-6)
+    assert data["accuracy"] == expected.accuracy
+    assert "no pretrained model 'levit_1m'" in error_line(run("eval", "levit_1m"))
 
 
 def test_errors_name_what_is_wrong(run: Run, checkpoint: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 import levit_ref
 from levit_ref.checkpoints import load_model, save_model
 from levit_ref.data import normalise, read_picture
+from levit_ref.pretrained import DEFAULT
 
 from .conftest import Run, error_line
 
@@ -92,6 +93,19 @@ def test_what_there_is_nothing_for_is_left_out(run: Run, picture: Path, tmp_path
     assert not written & {"position_bias", "layer_similarity", "importance"}
     with np.load(tmp_path / "out" / "activations.npz") as arrays:
         assert arrays["logits"].dtype == np.float64
+
+
+def test_without_a_model_the_one_in_the_box_is_taken_and_says_what_it_is(
+    run: Run, picture: Path, tmp_path: Path
+) -> None:
+    options = (picture, "-o", tmp_path, "-n", "logits", "--no-figures")
+    lines = run("inspect", *options).stdout.splitlines()
+    about = levit_ref.pretrained_info(DEFAULT)
+    assert lines[0].startswith(f"{DEFAULT}, trained on cifar10, test accuracy ")
+    with np.load(tmp_path / "activations.npz") as arrays:
+        assert lines[1].startswith(f"{picture}: {about.class_names[int(arrays['logits'].argmax())]}, ")
+    assert json.loads(run("inspect", *options, "--json").stdout)["model"] == DEFAULT
+    assert "no pretrained model" in error_line(run("inspect", *options, "-m", "levit_1m"))
 
 
 def test_errors_name_what_is_wrong(run: Run, small: Path, picture: Path, tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import levit_ref
 from levit_ref.checkpoints import load_model, save_model
 from levit_ref.data import load_dataset, normalise
+from levit_ref.pretrained import DEFAULT
 
 from .conftest import Run, error_line
 
@@ -104,12 +106,45 @@ def test_classes_without_names_have_numbers(run: Run, checkpoint: Path, picture:
     assert all(line["class"] == str(line["index"]) for line in found["predictions"])
 
 
+def test_without_a_model_the_one_in_the_box_is_taken_and_says_what_it_is(run: Run, picture: Path) -> None:
+    about = levit_ref.pretrained_info(DEFAULT)
+    result = run("predict", picture)
+    assert result.exit_code == 0, result.output
+    first, second, *found = result.stdout.splitlines()
+    assert first == (
+        f"{DEFAULT}, trained on cifar10, test accuracy {about.accuracy:.1%}; it knows {', '.join(about.class_names)}"
+    )
+    assert (second, len(found)) == (str(picture), 5)
+    assert run("predict", picture, "--model", DEFAULT).stdout == result.stdout
+
+    data = json.loads(run("predict", picture, "--top", "10", "--json").stdout)  # JSON and nothing else
+    model = levit_ref.load_pretrained(DEFAULT)
+    logits = model(levit_ref.prepare_images(picture, about))[0].astype(float)
+    probabilities = np.exp(logits) / np.exp(logits).sum()
+    assert data["model"] == DEFAULT
+    for line in data["predictions"]:
+        assert line["class"] == about.class_names[line["index"]]
+        assert line["probability"] == pytest.approx(probabilities[line["index"]], rel=1e-4)
+
+
+def test_a_pretrained_name_wins_over_a_file_of_that_name(
+    run: Run, checkpoint: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / DEFAULT).write_bytes(checkpoint.read_bytes())
+    assert "airplane" in run("predict", picture, "-m", DEFAULT, "--top", "10").stdout
+    assert "airplane" not in run("predict", picture, "-m", f"./{DEFAULT}", "--top", "10").stdout
+
+
 def test_errors_name_what_is_wrong(run: Run, checkpoint: Path, picture: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(checkpoint.read_bytes()[:5000])
     assert error_line(run("predict", picture, "-m", cut)).startswith(f"{cut}: ")
     assert error_line(run("predict", picture, "-m", picture)).startswith(f"{picture}: ")
     assert "gone.safetensors" in error_line(run("predict", picture, "-m", tmp_path / "gone.safetensors"))
-    assert "--model" in error_line(run("predict", picture))
+    assert error_line(run("predict", picture, "-m", tmp_path)).startswith(f"{tmp_path}: a folder without a checkpoint")
+    message = error_line(run("predict", picture, "-m", "levit_1m_32px"))
+    assert message.startswith("levit_1m_32px: no such file, and there is no pretrained model 'levit_1m_32px'; did you")
+    assert DEFAULT in message
     assert "images" in error_line(run("predict", "-m", checkpoint)).lower()
     assert "--top" in error_line(run("predict", picture, "-m", checkpoint, "--top", "0"))

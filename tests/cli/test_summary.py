@@ -100,6 +100,8 @@ def test_a_checkpoint_and_its_run_folder_are_models_too(run: Run, checkpoint: Pa
     data = [json.loads(run("summary", path, "--json").stdout) for path in (checkpoint, checkpoint.parent)]
     assert data[0] == data[1]
     assert (data[0]["model"], data[0]["num_classes"]) == ("levit_1m_32px", 10)
+    pretrained = json.loads(run("summary", "levit_1m_32px-cifar10", "--json").stdout)
+    assert (pretrained["model"], pretrained["num_classes"]) == ("levit_1m_32px", 10)
 
 
 def test_errors_name_what_is_wrong(run: Run, checkpoint: Path, tmp_path: Path) -> None:
@@ -108,7 +110,7 @@ def test_errors_name_what_is_wrong(run: Run, checkpoint: Path, tmp_path: Path) -
     assert "a variant's name" in error_line(run("summary"))
     assert "no such checkpoint file" in error_line(run("summary", tmp_path / "missing.safetensors"))
     assert "without a checkpoint" in error_line(run("summary", tmp_path))
-    assert "a checkpoint has its own" in error_line(run("summary", checkpoint, "--num-classes", "3"))
+    assert "a trained model has its own" in error_line(run("summary", checkpoint, "--num-classes", "3"))
     assert "'4y'" in error_line(run("summary", "levit_128s", "--image-size", "4y"))
     assert "image_size" in error_line(run("summary", "levit_128s", "--image-size", "0"))
     assert "--num-classes" in error_line(run("summary", "levit_128s", "--num-classes", "0"))

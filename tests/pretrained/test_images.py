@@ -1,0 +1,74 @@
+"""Pictures become what the network saw in training, from whatever they come in."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from levit_ref import prepare_images, pretrained_info
+from levit_ref.data import DatasetError
+from levit_ref.pretrained import DEFAULT
+
+ABOUT = pretrained_info(DEFAULT)
+PIXELS = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)  # of the model's size: nothing is resampled
+EXPECTED = (PIXELS.transpose(2, 0, 1) / 255 - np.reshape(ABOUT.mean, (3, 1, 1))) / np.reshape(ABOUT.std, (3, 1, 1))
+
+
+def test_a_path_a_picture_and_an_array_give_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "noise.png"
+    Image.fromarray(PIXELS).save(path)
+    for one in path, str(path), Image.fromarray(PIXELS), PIXELS:
+        images = prepare_images(one, ABOUT)
+        assert (images.shape, images.dtype) == ((1, 3, 32, 32), np.float32)
+        np.testing.assert_allclose(images[0], EXPECTED, rtol=1e-5, atol=1e-6)
+
+
+def test_several() -> None:
+    other = PIXELS[::-1]
+    both = prepare_images([PIXELS, Image.fromarray(other)], ABOUT)
+    np.testing.assert_array_equal(both, np.concatenate([prepare_images(PIXELS, ABOUT), prepare_images(other, ABOUT)]))
+    np.testing.assert_array_equal(prepare_images(np.stack([PIXELS, other]), ABOUT), both)
+    np.testing.assert_array_equal(prepare_images(iter((PIXELS, other)), ABOUT), both)
+
+
+def test_size_and_colour_are_brought_to_the_models() -> None:
+    wide = np.zeros((40, 120, 3), np.uint8)
+    wide[:, 40:80] = 255  # the centre, which is what stays
+    images = prepare_images([wide, wide[..., 0]], ABOUT)
+    white = prepare_images(np.full((32, 32, 3), 255, np.uint8), ABOUT)
+    assert images.shape == (2, 3, 32, 32)
+    np.testing.assert_array_equal(images[0], images[1])
+    np.testing.assert_array_equal(images[:1, :, :, 8:24], white[:, :, :, 8:24])
+
+
+def test_orientation_is_obeyed() -> None:
+    turned = Image.fromarray(PIXELS).transpose(Image.Transpose.ROTATE_90)
+    turned.getexif()[0x0112] = 6  # "turn right by 90 degrees to see it upright"
+    np.testing.assert_array_equal(prepare_images(turned, ABOUT), prepare_images(PIXELS, ABOUT))
+
+
+def test_the_dtype_is_the_models() -> None:
+    double = dataclasses.replace(ABOUT, dtype="float64")
+    assert prepare_images(PIXELS, double).dtype == np.float64
+
+
+def test_errors_name_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"gone\.png"):
+        prepare_images(tmp_path / "gone.png", ABOUT)
+    (tmp_path / "noise.png").write_bytes(b"\x89PNG no more")
+    with pytest.raises(DatasetError, match=r"noise\.png: cannot be read as a picture"):
+        prepare_images([PIXELS, tmp_path / "noise.png"], ABOUT)
+    with pytest.raises(TypeError, match="an array must be of uint8, 0 to 255, got float64"):
+        prepare_images(PIXELS / 255, ABOUT)
+    with pytest.raises(ValueError, match=r"an array must be \(H, W, 3\) or \(H, W\), got \(3, 32, 32\)"):
+        prepare_images(PIXELS.transpose(2, 0, 1), ABOUT)
+    with pytest.raises(TypeError, match="must be paths, PIL images or arrays, got int"):
+        prepare_images(3, ABOUT)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="got NoneType"):
+        prepare_images([None], ABOUT)  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="pictures: there is none"):
+        prepare_images([], ABOUT)
