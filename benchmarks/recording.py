@@ -27,14 +27,14 @@ class _Observed:
 
     def __getattr__(self, name: str) -> Any:
         operation = getattr(self.backend, name)
-        if not name.endswith(("_forward", "_backward")):
+        if not name.endswith(("_forward", "_backward", "_again")):
             return operation
         return lambda *args, **kwargs: self.around(name, operation, args, kwargs)
 
 
 @contextmanager
 def observed(backend: str, around: Around) -> Iterator[None]:
-    """Let ``around`` make every call of a backend's forward and backward functions."""
+    """Let ``around`` make every call of a backend's forward and backward functions, and of what computes again."""
     module = BACKENDS[backend]
     BACKENDS[backend] = cast(ModuleType, _Observed(module, around))
     try:
@@ -100,26 +100,39 @@ class Case:
 def record_cases(step: Callable[[], object], backend: str = "numpy") -> list[Case]:
     """The operations that ``step`` runs on ``backend``, each combination of shapes once, in order of execution."""
     cases: dict[tuple[Any, ...], Case] = {}
-    saved_of: dict[int, tuple[Case, Any]] = {}  # by identity: a backward pass belongs to the forward pass it continues
+    # By identity: a backward pass belongs to the forward pass it continues. Modules put some arrays of what was saved
+    # aside, and compute them again; the others are the same ones.
+    saved_of: dict[tuple[str, int], tuple[Case, Any]] = {}
+    returning = False  # what runs forward in the backward pass belongs to it, and is no case
 
     def around(name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        nonlocal returning
         result = function(*args, **kwargs)
         operation, _, direction = name.rpartition("_")
         options = {k: v for k, v in kwargs.items() if k != "tap"}
-        if direction == "forward":
+        if direction == "forward" and not returning:
             key = (operation, *(_key(v) for v in (*args, *options.values())))
             case = cases.setdefault(key, Case(operation, args, options))
             case.calls += 1
-            saved_of[id(result[1])] = case, result[1]
-        elif id(args[1]) in saved_of:
-            case, _ = saved_of[id(args[1])]
-            if case.dy is None:
-                case.dy, case.backward_kwargs = args[0], options
+            for part in _parts(result[1]):
+                saved_of[operation, id(part)] = case, part
+        elif direction == "backward":
+            returning = True
+            keys = ((operation, id(part)) for part in _parts(args[1]))
+            for case, _ in [saved_of[key] for key in keys if key in saved_of][:1]:
+                if case.dy is None:
+                    case.dy, case.backward_kwargs = args[0], options
         return result
 
     with observed(backend, around):
         step()
     return list(cases.values())
+
+
+def _parts(saved: Any) -> list[Any]:
+    """What an operation saved, and the arrays in it."""
+    arrays = [part for part in saved if isinstance(part, np.ndarray)] if isinstance(saved, tuple) else []
+    return [saved, *arrays]
 
 
 def _key(value: Any) -> Any:

@@ -81,7 +81,8 @@ class OurStep:
             logits = self.model.forward_heads(self.images)
             loss, gradient = self.objective(logits, self.labels)
             self.model.zero_grad()
-            self.model.backward_parameters(*gradient)
+            with self.model.releasing():
+                self.model.backward_parameters(*gradient)
         return loss
 
     def update(self) -> None:

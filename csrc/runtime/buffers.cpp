@@ -1,101 +1,172 @@
 #include "runtime/buffers.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
+#include <iterator>
+#include <map>
 #include <mutex>
 #include <new>
 #include <unordered_map>
-#include <vector>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 namespace levit {
 namespace {
 
-constexpr size_t HUGE_PAGE = size_t{1} << 21;
+constexpr size_t LINE = 64, PAGE = size_t{1} << 12, HUGE_PAGE = size_t{1} << 21;
+constexpr size_t SEGMENT = size_t{1} << 28;  // addresses asked of the system at a time; they take memory when touched
 
-struct Kept {
-    void* memory;
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool CHECKED = true;  // every result gets memory of its own, so that a use after its end is found
+#else
+constexpr bool CHECKED = false;
+#endif
+
+size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
+
+struct Block {
     size_t bytes;
+    bool touched;  // the system has put memory behind it
 };
+using Blocks = std::map<char*, Block>;  // by address
 
 struct Store {
     std::mutex lock;
-    std::unordered_map<void*, size_t> in_use;
-    std::vector<Kept> kept;  // the longest kept first
+    std::unordered_map<char*, size_t> in_use;
+    Blocks free;  // neighbours of one kind are one block
     BufferBytes total{};
 };
 
 // Never destroyed: arrays may be freed after everything else, when the process ends.
 Store& store = *new Store;
 
-// Sizes are rounded up by an eighth at most, so that results of nearly the same size share memory.
-size_t rounded(size_t bytes) {
-    size_t step = 64;
-    while (step * 16 <= bytes) step *= 2;
-    return (bytes + step - 1) / step * step;
+void add_free(char* begin, Block block) {
+    if (block.bytes == 0) return;
+    if (block.touched) store.total.kept += block.bytes;
+    auto here = store.free.emplace(begin, block).first;
+    const auto join_next = [](Blocks::iterator left) {
+        const auto right = std::next(left);
+        if (right == store.free.end() || left->first + left->second.bytes != right->first ||
+            left->second.touched != right->second.touched)
+            return;
+        left->second.bytes += right->second.bytes;
+        store.free.erase(right);
+    };
+    join_next(here);
+    if (here != store.free.begin()) join_next(std::prev(here));
 }
 
-void* allocate(size_t bytes) {
-    const size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
-    void* memory = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-    if (memory == nullptr) throw std::bad_alloc();
-#if defined(__linux__)
-    if (alignment == HUGE_PAGE) madvise(memory, bytes, MADV_HUGEPAGE);  // advice: nothing is lost where it is not taken
+Block remove_free(Blocks::iterator at) {
+    const Block block = at->second;
+    if (block.touched) store.total.kept -= block.bytes;
+    store.free.erase(at);
+    return block;
+}
+
+void map_segment(size_t bytes) {
+    bytes = round_up(std::max(bytes, SEGMENT), HUGE_PAGE) + HUGE_PAGE;  // huge pages begin at a multiple of their size
+    void* all = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (all == MAP_FAILED) throw std::bad_alloc();
+    const size_t before = round_up(reinterpret_cast<uintptr_t>(all), HUGE_PAGE) - reinterpret_cast<uintptr_t>(all);
+    char* const begin = static_cast<char*>(all) + before;
+#if defined(MADV_HUGEPAGE)
+    madvise(begin, bytes - before, MADV_HUGEPAGE);  // advice: nothing is lost where it is not taken
 #endif
-    return memory;
+    add_free(begin, {bytes - before, false});
 }
 
-void give_back(size_t bytes) {  // of what is kept, at least so much, the longest kept first
-    size_t count = 0;
-    for (; count < store.kept.size() && bytes > 0; ++count) {
-        const Kept& old = store.kept[count];
-        std::free(old.memory);
-        store.total.kept -= old.bytes;
-        bytes -= std::min(bytes, old.bytes);
+// Of touched memory, where it fits at the lowest address.
+char* take_touched(size_t bytes) {
+    for (auto at = store.free.begin(); at != store.free.end(); ++at) {
+        if (!at->second.touched || at->second.bytes < bytes) continue;
+        char* const begin = at->first;
+        add_free(begin + bytes, {remove_free(at).bytes - bytes, true});
+        return begin;
     }
-    store.kept.erase(store.kept.begin(), store.kept.begin() + static_cast<ptrdiff_t>(count));
+    return nullptr;
+}
+
+// Of untouched memory, and of the touched block that ends where it begins.
+char* take_untouched(size_t bytes) {
+    for (auto at = store.free.begin(); at != store.free.end(); ++at) {
+        if (at->second.touched) continue;
+        auto first = at;
+        size_t touched = 0;
+        if (at != store.free.begin()) {
+            const auto before = std::prev(at);
+            if (before->first + before->second.bytes == at->first) first = before, touched = before->second.bytes;
+        }
+        if (touched + at->second.bytes < bytes) continue;
+        char* const begin = first->first;
+        const size_t rest = touched + at->second.bytes - bytes;
+        remove_free(at);
+        if (touched > 0) remove_free(first);
+        add_free(begin + bytes, {rest, false});
+        return begin;
+    }
+    return nullptr;
+}
+
+// Gives the memory behind what is free back to the system, the highest addresses first, until this much is kept.
+void keep_at_most(size_t bytes) {
+    for (auto at = store.free.end(); at != store.free.begin() && store.total.kept > bytes;) {
+        --at;
+        if (!at->second.touched) continue;
+        char* const begin = at->first;
+        const Block block = remove_free(at);
+        char* const page = reinterpret_cast<char*>(round_up(reinterpret_cast<uintptr_t>(begin), PAGE));
+        const ptrdiff_t whole = (begin + block.bytes - page) / static_cast<ptrdiff_t>(PAGE) * static_cast<ptrdiff_t>(PAGE);
+#if defined(__linux__)
+        if (whole > 0) madvise(page, static_cast<size_t>(whole), MADV_DONTNEED);
+#else
+        if (whole > 0) madvise(page, static_cast<size_t>(whole), MADV_FREE);
+#endif
+        add_free(begin, {block.bytes, false});
+        at = store.free.upper_bound(begin);
+    }
+}
+
+char* allocate(size_t bytes) {
+    if (CHECKED) {
+        char* memory = static_cast<char*>(std::aligned_alloc(LINE, bytes));
+        if (memory == nullptr) throw std::bad_alloc();
+        return memory;
+    }
+    if (char* memory = take_touched(bytes)) return memory;
+    if (char* memory = take_untouched(bytes)) return memory;
+    map_segment(bytes);
+    return take_untouched(bytes);
+}
+
+void deallocate(char* memory, size_t bytes) {
+    if (CHECKED)
+        std::free(memory);
+    else
+        add_free(memory, {bytes, true});
 }
 
 }  // namespace
 
 float* take_buffer(size_t floats) {
-    const size_t bytes = rounded(std::max<size_t>(floats, 1) * sizeof(float));
+    const size_t bytes = round_up(std::max<size_t>(floats, 1) * sizeof(float), LINE);
     const std::lock_guard guard(store.lock);
     BufferBytes& total = store.total;
-    void* memory = nullptr;
-    // The latest one: the likeliest to be in the cache still.
-    const auto found = std::find_if(store.kept.rbegin(), store.kept.rend(), [&](const Kept& k) { return k.bytes == bytes; });
-    if (found != store.kept.rend()) {
-        memory = found->memory;
-        total.kept -= bytes;
-        store.kept.erase(std::next(found).base());
-    } else {
-        const size_t most = std::max(total.most_in_use, total.in_use + bytes), limit = most + most / 8;
-        const size_t held = total.in_use + total.kept + bytes;
-        if (held > limit) give_back(held - limit);
-        memory = allocate(bytes);
-    }
+    char* const memory = allocate(bytes);
     store.in_use.emplace(memory, bytes);
     total.in_use += bytes;
     total.most_in_use = std::max(total.most_in_use, total.in_use);
-    return static_cast<float*>(memory);
+    keep_at_most(total.most_in_use + total.most_in_use / 8 - total.in_use);
+    return reinterpret_cast<float*>(memory);
 }
 
 void return_buffer(float* buffer) {
     const std::lock_guard guard(store.lock);
-    const auto entry = store.in_use.find(buffer);
+    const auto entry = store.in_use.find(reinterpret_cast<char*>(buffer));
     const size_t bytes = entry->second;
     store.in_use.erase(entry);
     store.total.in_use -= bytes;
-#if defined(__SANITIZE_ADDRESS__)
-    std::free(buffer);  // so that a use of it is found
-#else
-    store.kept.push_back({buffer, bytes});
-    store.total.kept += bytes;
-#endif
+    deallocate(reinterpret_cast<char*>(buffer), bytes);
 }
 
 BufferBytes buffer_bytes() {
@@ -105,7 +176,7 @@ BufferBytes buffer_bytes() {
 
 void release_buffers() {
     const std::lock_guard guard(store.lock);
-    give_back(store.total.kept);
+    keep_at_most(0);
     store.total.most_in_use = store.total.in_use;
 }
 

@@ -16,7 +16,8 @@ from levit_ref.nn.module import Module, Parameter
 from levit_ref.nn.norms import LinearNorm
 from levit_ref.nn.tap import Tap, Taps, no_tap
 from levit_ref.ops._checks import Array
-from levit_ref.runtime import F, empty
+from levit_ref.ops.attention import AttentionSaved
+from levit_ref.runtime import F, computes_again, empty
 
 
 class Projection(Module):
@@ -44,7 +45,7 @@ class Projection(Module):
     def forward(self, x: Array, tap: Tap = no_tap) -> Array:
         """(B, N, C_in) to (B, N, C_out)."""
         x = tap("act", self.act.forward(x))
-        return self.ln.forward(x, tap.scope("ln"))
+        return self.ln.forward(x, tap.scope("ln"), self.act.again if tap is no_tap else None)
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""
@@ -86,6 +87,10 @@ class BiasedAttention(Module):
         self.attention_biases = Parameter(np.zeros((num_heads, N_k))) if bias else None  # (h, offsets)
         self.attention_bias_index = F.position_bias_index(resolution, stride)  # (N_q, N_k)
 
+    def heads_again(self) -> Sequence[Array]:
+        """The q, k and v of the most recent forward pass, if it was not tapped."""
+        raise TypeError(f"{type(self).__name__} does not define heads_again")
+
     def attend(self, q: Array, k: Array, v: Array, tap: Tap) -> Array:
         """q (B, h, N_q, D), k (B, h, N_k, D), v (B, h, N_k, E) to tokens (B, N_q, h E).
 
@@ -98,12 +103,15 @@ class BiasedAttention(Module):
             bias, saved_bias = F.position_bias_forward(self.attention_biases.data, self.attention_bias_index)
             bias = tap("bias", bias)  # (h, N_q, N_k)
         context, saved = F.attention_forward(q, k, v, bias, scale=self.scale, tap=tap)
-        self.remember((saved, saved_bias))
+        qkv, others = saved[:3], saved[3:]
+        self.remember((None if tap is no_tap and computes_again() else qkv, others, saved_bias))
         return _merge_heads(context)
 
     def attend_backward(self, dy: Array, out: Sequence[Array], tap: Tap) -> None:
         """(B, N_q, h E) to the gradients of q, k and v, which are written to the three arrays of ``out``."""
-        saved, saved_bias = self.recall()
+        qkv, others, saved_bias = self.recall()
+        q, k, v = self.heads_again() if qkv is None else qkv
+        saved = AttentionSaved(q, k, v, *others)
         (dcontext,) = _split_heads(dy, self.num_heads)
         *_, dbias = F.attention_backward(dcontext, saved, tap=tap, out=out)
         if self.attention_biases is not None:
@@ -161,6 +169,10 @@ class Attention(BiasedAttention):
         q, k, v = _split_heads(qkv, self.num_heads, *self.widths)
         x = self.attend(q, k, v, tap)  # (B, N, h E)
         return self.proj.forward(x, tap.scope("proj"))
+
+    def heads_again(self) -> Sequence[Array]:
+        """The q, k and v of the most recent forward pass, if it was not tapped."""
+        return _split_heads(self.qkv.again(), self.num_heads, *self.widths)
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""
@@ -226,6 +238,11 @@ class AttentionDownsample(BiasedAttention):
         x = self.attend(q, k, v, tap)  # (B, N_q, h E)
         return self.proj.forward(x, tap.scope("proj"))
 
+    def heads_again(self) -> Sequence[Array]:
+        """The q, k and v of the most recent forward pass, if it was not tapped."""
+        q = _split_heads(self.q.again(), self.num_heads)
+        return q + _split_heads(self.kv.again(), self.num_heads, self.key_dim, self.value_dim)
+
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input, which feeds queries as well as keys and values."""
         dx = self.proj.backward(dy, tap.scope("proj"))  # (B, N_q, h E)
@@ -263,6 +280,10 @@ class SubsampledLinear(Module):
         x, saved = F.subsample_forward(x, resolution=self.resolution, stride=self.stride)
         self.remember(saved)
         return self.ln.forward(tap("down", x), tap.scope("ln"))
+
+    def again(self) -> Array:
+        """The output of the most recent forward pass, if it was not tapped."""
+        return self.ln.again()
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""

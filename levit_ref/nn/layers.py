@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from levit_ref.nn import init
-from levit_ref.nn.module import Buffer, Module, Parameter
+from levit_ref.nn.module import Again, Buffer, Module, Parameter
 from levit_ref.nn.tap import Tap, no_tap
 from levit_ref.ops._checks import Array
 from levit_ref.runtime import F
@@ -38,10 +38,10 @@ class Conv2d(Module):
         self.bias = Parameter(np.zeros(C_out)) if bias else None
         self.stride, self.padding = stride, padding
 
-    def forward(self, x: Array, tap: Tap = no_tap) -> Array:
-        """(B, C_in, H, W) to (B, C_out, H_out, W_out)."""
+    def forward(self, x: Array, tap: Tap = no_tap, again: Again | None = None) -> Array:
+        """(B, C_in, H, W) to (B, C_out, H_out, W_out). With ``again``, which computes ``x``, it is not kept."""
         y, saved = F.conv2d_forward(x, self.weight.data, stride=self.stride, padding=self.padding)
-        self.remember(saved)
+        self.remember(saved, again)
         return y if self.bias is None else y + self.bias.data[:, None, None]
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
@@ -85,10 +85,10 @@ class Linear(Module):
         )
         self.bias = Parameter(np.zeros(C_out)) if bias else None
 
-    def forward(self, x: Array, tap: Tap = no_tap) -> Array:
-        """(..., C_in) to (..., C_out)."""
+    def forward(self, x: Array, tap: Tap = no_tap, again: Again | None = None) -> Array:
+        """(..., C_in) to (..., C_out). With ``again``, which computes ``x``, it is not kept."""
         y, saved = F.linear_forward(x, self.weight.data, None if self.bias is None else self.bias.data)
-        self.remember(saved)
+        self.remember(saved, again)
         return y
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
@@ -110,6 +110,11 @@ class Activation(Module):
         """Elementwise; the shape stays."""
         y, saved = getattr(F, f"{self.name}_forward")(x)
         self.remember(saved)
+        return y
+
+    def again(self) -> Array:
+        """The output of the most recent forward pass."""
+        y: Array = getattr(F, f"{self.name}_forward")(self.peek())[0]
         return y
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
@@ -160,6 +165,10 @@ class BatchNorm(Module):
         self.remember(saved)
         return y
 
+    def again(self) -> Array:
+        """The output of the most recent forward pass, if it was not tapped."""
+        return F.batch_norm_again(self.peek())
+
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""
         dx, dweight, dbias = F.batch_norm_backward(dy, self.recall(), tap=tap)
@@ -193,6 +202,10 @@ class LayerNorm(Module):
         y, saved = F.layer_norm_forward(rows, self.weight.data, self.bias.data, eps=self.eps)
         self.remember(saved)
         return self.act.forward(tap("bn", np.moveaxis(y, -1, self.channel_axis)))
+
+    def again(self) -> Array:
+        """The output of the most recent forward pass."""
+        return self.act.again()
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""

@@ -40,7 +40,8 @@ class Mlp(Module):
         if self.norm is not None:
             x = tap("norm", self.norm.forward(x))
         x = tap("act", self.ln1.forward(x, tap.scope("ln1")))  # (B, N, hidden)
-        return self.ln2.forward(x, tap.scope("ln2"))  # (B, N, C)
+        again = self.ln1.again if tap is no_tap else None
+        return self.ln2.forward(x, tap.scope("ln2"), again)  # (B, N, C)
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from levit_ref.nn.tap import Tap, Taps, no_tap
 from levit_ref.ops._checks import Array
+from levit_ref.runtime import computes_again
 
 T = TypeVar("T")
+
+Again: TypeAlias = Callable[[], Array]
+"""Computes the output of a component's most recent forward pass again, to the same bits.
+
+Whoever needs that output as an input in the backward pass keeps this in its place. Only for what takes one pass over
+memory, and only where no tap came between, which might have replaced the value.
+"""
+
+RELEASED = object()
+"""Stands where a module remembered something that a backward pass has given back."""
+
+
+class _WithoutInput(NamedTuple):
+    """What a module remembers, but for its input ``x``."""
+
+    saved: Any
+    again: Again
 
 
 class Parameter:
@@ -33,7 +51,7 @@ class Parameter:
 
     def __init__(self, data: Array) -> None:
         self._data = data
-        self._grad = np.zeros_like(data)
+        self._grad = np.zeros(data.shape, data.dtype)  # zeros_like would touch memory that flatten() gives back
 
     @property
     def data(self) -> Array:
@@ -93,7 +111,7 @@ class Module:
 
     A subclass sets them as attributes in ``__init__`` and defines ``forward`` and ``backward``. ``forward`` remembers
     what ``backward`` needs (:meth:`remember`); ``backward`` reads it without consuming it, so that it may be called
-    again, in either mode: it differentiates the most recent forward pass.
+    again, in either mode: it differentiates the most recent forward pass. Only under :meth:`releasing` it consumes.
     """
 
     taps: ClassVar[Taps] = {}
@@ -101,6 +119,7 @@ class Module:
 
     training: bool = True
     _remembers: bool = True
+    _releases: bool = False
     _saved: Any = None
 
     def forward(self, x: Array, tap: Tap = no_tap) -> Array:
@@ -117,18 +136,52 @@ class Module:
 
     # --- what backward needs -------------------------------------------------------------------------------------
 
-    def remember(self, saved: Any) -> None:
-        """Keep what :meth:`backward` will need, unless the model runs under :meth:`inference`."""
+    def remember(self, saved: Any, again: Again | None = None) -> None:
+        """Keep what :meth:`backward` will need, unless the model runs under :meth:`inference`.
+
+        With ``again``, the entry ``x`` of ``saved``, the input, is computed by :meth:`recall` instead of kept, on a
+        backend that :func:`levit_ref.runtime.computes_again`.
+        """
+        if again is not None and saved.x is not None and computes_again():
+            saved = _WithoutInput(saved._replace(x=None), again)
         self._saved = saved if self._remembers else None
 
     def recall(self) -> Any:
-        """What the most recent forward pass remembered."""
-        if self._saved is None:
+        """What the most recent forward pass remembered. Under :meth:`releasing` it can be recalled once."""
+        saved = self.peek()
+        if self._releases:
+            self._saved = RELEASED
+        return saved
+
+    def peek(self) -> Any:
+        """As :meth:`recall`, for somebody else's backward pass: nothing is given back."""
+        saved = self._saved
+        if saved is None:
             raise RuntimeError(
                 f"{type(self).__name__}.backward needs a forward pass before it, outside of inference(): "
                 "nothing is remembered"
             )
-        return self._saved
+        if saved is RELEASED:
+            raise RuntimeError(
+                f"{type(self).__name__}.backward needs another forward pass before it: a backward pass under "
+                "releasing() gave back what the last one remembered"
+            )
+        return saved.saved._replace(x=saved.again()) if isinstance(saved, _WithoutInput) else saved
+
+    @contextmanager
+    def releasing(self) -> Iterator[None]:
+        """``backward`` gives back what it needs as it goes: less memory, and one backward pass for each forward pass.
+
+        Training runs it like that. Gradients are the same bits.
+        """
+        before = [(m, m._releases) for _, m in self.named_modules()]
+        for module, _ in before:
+            module._releases = True
+        try:
+            yield
+        finally:
+            for module, releases in before:
+                module._releases = releases
 
     @contextmanager
     def inference(self) -> Iterator[None]:
@@ -146,6 +199,8 @@ class Module:
     def aside(self, *, training: bool | None = None, remember: bool = False) -> Iterator[None]:
         """Passes that leave no trace: afterwards modes, and what ``backward`` needs, are as they were before.
 
+        Inside of the block nothing is :meth:`releasing`.
+
         Parameters
         ----------
         training : bool, optional
@@ -153,14 +208,16 @@ class Module:
         remember : bool
             Whether ``backward`` may be called inside of the block.
         """
-        before = [(m, m.training, m._remembers, m._saved) for _, m in self.named_modules()]
-        for module, mode, _, _ in before:
-            module.training, module._remembers = mode if training is None else training, remember
+        before = [(m, m.training, m._remembers, m._releases, m._saved) for _, m in self.named_modules()]
+        for module, mode, *_ in before:
+            module.training = mode if training is None else training
+            module._remembers, module._releases = remember, False
         try:
             yield
         finally:
-            for module, mode, remembers, saved in before:
-                module.training, module._remembers, module._saved = mode, remembers, saved
+            for module, mode, remembers, releases, saved in before:
+                module.training, module._remembers, module._releases = mode, remembers, releases
+                module._saved = saved
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_saved"}  # activations are not state

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from levit_ref.nn.layers import Activation, BatchNorm, Conv2d, LayerNorm, Linear
-from levit_ref.nn.module import Module
+from levit_ref.nn.module import Again, Module
 from levit_ref.nn.tap import Tap, Taps, no_tap
 from levit_ref.ops._checks import Array
 
@@ -48,9 +48,13 @@ class ConvNorm(Module):
         self.linear = Conv2d(C_in, C_out, kernel_size, stride, padding, rng=rng, bias=norm == "layer")
         self.bn = (BatchNorm if norm == "batch" else LayerNorm)(C_out, channel_axis=1, activation=activation)
 
-    def forward(self, x: Array, tap: Tap = no_tap) -> Array:
-        """(B, C_in, H, W) to (B, C_out, H_out, W_out)."""
-        return self.bn.forward(tap("linear", self.linear.forward(x)), tap)
+    def forward(self, x: Array, tap: Tap = no_tap, again: Again | None = None) -> Array:
+        """(B, C_in, H, W) to (B, C_out, H_out, W_out). With ``again``, which computes ``x``, it is not kept."""
+        return self.bn.forward(tap("linear", self.linear.forward(x, again=again)), tap)
+
+    def again(self) -> Array:
+        """The output of the most recent forward pass, if it was not tapped."""
+        return self.bn.again()
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""
@@ -100,9 +104,13 @@ class LinearNorm(Module):
             self.linear = Linear(C_in, C_out, rng=rng, bias=True, std=0.02)
             self.bn = Activation(activation)
 
-    def forward(self, x: Array, tap: Tap = no_tap) -> Array:
-        """(B, N, C_in) to (B, N, C_out)."""
-        return self.bn.forward(tap("linear", self.linear.forward(x)), tap)
+    def forward(self, x: Array, tap: Tap = no_tap, again: Again | None = None) -> Array:
+        """(B, N, C_in) to (B, N, C_out). With ``again``, which computes ``x``, it is not kept."""
+        return self.bn.forward(tap("linear", self.linear.forward(x, again=again)), tap)
+
+    def again(self) -> Array:
+        """The output of the most recent forward pass, if it was not tapped."""
+        return self.bn.again()
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 
@@ -62,11 +62,12 @@ class Stem(Module):
 
     def forward(self, x: Array, tap: Tap = no_tap) -> Array:
         """Images (B, 3, H, W) to tokens (B, N, C), row by row."""
-        convs = list(self.children())
+        convs, again = cast(list[tuple[str, ConvNorm]], list(self.children())), None
         for i, (name, conv) in enumerate(convs, start=1):
-            x = conv.forward(x, tap.scope(name))
+            x = conv.forward(x, tap.scope(name), again)
             if i < len(convs):
                 x = tap(f"act{i}", x)
+                again = conv.again if tap is no_tap else None
         B, C, H, W = x.shape
         return tap("tokens", x.transpose(0, 2, 3, 1).reshape(B, H * W, C))  # a view: channels are innermost already
 

@@ -22,7 +22,12 @@ from levit_ref.ops.activations import (
     silu_forward,
 )
 from levit_ref.ops.attention import attention_backward, attention_forward
-from levit_ref.ops.batchnorm import batch_norm_backward, batch_norm_forward, update_running_statistics
+from levit_ref.ops.batchnorm import (
+    batch_norm_again,
+    batch_norm_backward,
+    batch_norm_forward,
+    update_running_statistics,
+)
 from levit_ref.ops.conv import conv2d_backward, conv2d_forward, conv2d_output_size
 from levit_ref.ops.layernorm import layer_norm_backward, layer_norm_forward
 from levit_ref.ops.linear import linear_backward, linear_forward
@@ -45,6 +50,7 @@ __all__ = [
     "ACTIVATIONS",
     "attention_backward",
     "attention_forward",
+    "batch_norm_again",
     "batch_norm_backward",
     "batch_norm_forward",
     "conv2d_backward",

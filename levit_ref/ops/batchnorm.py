@@ -136,6 +136,16 @@ def shaped(x: Array, saved: BatchNormSaved) -> Array:
     return np.moveaxis(x.reshape(*shape[:axis], *shape[axis + 1 :], -1), -1, axis)
 
 
+def batch_norm_again(saved: BatchNormSaved) -> Array:
+    """The result of an untapped :func:`batch_norm_forward` again, to the same bits, from what it saved.
+
+    So nobody has to keep it who needs it in a backward pass: one pass over memory, where a matrix product or a
+    convolution behind it takes many.
+    """
+    normalised = _normalise(saved) if saved.normalised is None else saved.normalised
+    return activations.forward(saved.activation, normalised)[0]
+
+
 def batch_norm_backward(dy: Array, saved: BatchNormSaved, *, tap: Tap = untapped) -> tuple[Array, Array, Array]:
     """Gradients of :func:`batch_norm_forward` with respect to ``x``, ``weight`` and ``bias``.
 

@@ -166,7 +166,8 @@ class Trainer:
         if not math.isfinite(loss):
             self._raise_nonfinite(loss, batch)
         model.zero_grad()
-        model.backward_parameters(*gradient)
+        with model.releasing():
+            model.backward_parameters(*gradient)
         parts.clip()
         parts.optimizer.step(parts.schedule(state.step))
         if parts.ema is not None:

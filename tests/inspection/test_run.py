@@ -236,9 +236,9 @@ def test_components_nobody_looks_into_get_no_tap(model: LeViT, images: Array, mo
 
 
 def _noting_tap(name: str, untapped: dict[str, bool], forward: Callable[..., Array]) -> Callable[..., Array]:
-    def run(x: Array, tap: object = no_tap) -> Array:
+    def run(x: Array, tap: object = no_tap, again: object = None) -> Array:
         untapped[name] = tap is no_tap
-        return forward(x, tap)
+        return forward(x, tap) if again is None else forward(x, tap, again)
 
     return run
 

@@ -12,6 +12,8 @@ from PIL import Image
 from rich.console import Console
 
 from levit_ref.checkpoints import load_model
+from levit_ref.nn import LeViT
+from levit_ref.nn.module import RELEASED
 from levit_ref.runtime import BACKENDS, describe_backend, get_backend
 from levit_ref.training import Progress, TrainConfig, evaluate
 from levit_ref.training.metrics import MetricsLog, read_metrics
@@ -102,6 +104,19 @@ def test_the_seed_decides(tmp_path):
         run(tmp_path / name, epochs=1, seed=seed)
     a, b, c = (load_model(tmp_path / name / "last.safetensors")[0].flat_data for name in "abc")
     assert a.tobytes() == b.tobytes() != c.tobytes()
+
+
+def test_a_step_gives_memory_back_as_it_goes(tmp_path, monkeypatch):
+    kept = []
+    backward = LeViT.backward_parameters
+
+    def noting(model, *gradient):
+        backward(model, *gradient)
+        kept.append([name for name, m in model.named_modules() if m._saved is not None and m._saved is not RELEASED])
+
+    monkeypatch.setattr(LeViT, "backward_parameters", noting)
+    run(tmp_path / "run", epochs=1)
+    assert kept == [[]] * 7
 
 
 def test_a_backend_that_is_not_here_is_refused_before_anything_is_written(tmp_path, monkeypatch):

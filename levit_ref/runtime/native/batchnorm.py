@@ -70,6 +70,13 @@ def batch_norm_backward(dy: Array, saved: BatchNormSaved, *, tap: Tap = untapped
     return shaped(dx2, saved), dweight, dbias
 
 
+def batch_norm_again(saved: BatchNormSaved) -> Array:
+    """See :func:`levit_ref.ops.batch_norm_again`."""
+    if saved.normalised is not None or not serves(saved.x):
+        return ops.batch_norm_again(saved)
+    return _normalise(saved, saved.activation)
+
+
 def _normalise(saved: BatchNormSaved, activation: str) -> Array:
     """``activation(weight (x - mean) inv_std + bias)``, in the shape of the input."""
     return shaped(_native.batch_norm_apply(*_arrays(saved), activation), saved)

@@ -1,0 +1,237 @@
+"""Backward passes that give back what they need as they go, and what is computed again instead of kept."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import levit_ref
+from levit_ref.nn import FunctionTap, LeViT, no_tap
+from levit_ref.nn import attention as nn_attention
+from levit_ref.nn import module as nn_module
+from levit_ref.nn.module import RELEASED
+from levit_ref.runtime import native
+from tests.nn.networks import tiny
+
+BACKENDS = levit_ref.available_backends()
+
+
+@pytest.fixture(params=BACKENDS, autouse=True)
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    with levit_ref.backend(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def model() -> LeViT:
+    return tiny(drop_path=0.3, dtype=np.float32)
+
+
+@pytest.fixture
+def images(rng: np.random.Generator) -> np.ndarray:
+    return rng.standard_normal((4, 3, 16, 16)).astype(np.float32)
+
+
+def gradients(model: LeViT, images: np.ndarray, *, release: bool = False, tap: object = no_tap) -> list[np.ndarray]:
+    """Logits, gradient of the images, gradients of all parameters."""
+    model.zero_grad()
+    model.seed_drop_path(np.random.default_rng(5))
+    logits = model.forward(images, tap)
+    dlogits = np.cos(np.arange(logits.size, dtype=logits.dtype)).reshape(logits.shape)
+    if release:
+        with model.releasing():
+            dx = model.backward(dlogits, tap)
+    else:
+        dx = model.backward(dlogits, tap)
+    return [logits, dx, model.flat_grad.copy()]
+
+
+def assert_same_bits(actual: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    for a, b in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def saved_bytes(model: LeViT) -> int:
+    """Of all arrays that are kept for the backward pass, each memory once; parameters are not counted."""
+    owners: dict[int, int] = {}
+
+    def look(value: object) -> None:
+        if isinstance(value, tuple):
+            for part in value:
+                look(part)
+        elif isinstance(value, np.ndarray) and not np.shares_memory(value, model.flat_data):
+            whole = value
+            while isinstance(whole.base, np.ndarray):
+                whole = whole.base
+            owners[whole.ctypes.data] = whole.nbytes
+
+    for _, module in model.named_modules():
+        look(module._saved)
+    return sum(owners.values())
+
+
+# --- releasing ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("tapped", [True, False])
+def test_gradients_are_the_same_bits(model: LeViT, images: np.ndarray, training: bool, tapped: bool) -> None:
+    model.train(training)
+    tap = FunctionTap(lambda name, value: None) if tapped else no_tap
+    expected = gradients(model, images, tap=tap)
+    assert np.abs(expected[2]).max() > 0
+    assert_same_bits(gradients(model, images, release=True, tap=tap), expected)
+
+
+def test_every_component_gives_back(model: LeViT, images: np.ndarray) -> None:
+    with_backward = [module for _, module in model.named_modules()]
+    gradients(model, images)
+    kept = [module for module in with_backward if module._saved is not None]
+    assert len(kept) > 30 and saved_bytes(model) > 50_000
+    gradients(model, images, release=True)
+    assert all(module._saved is RELEASED for module in kept)
+
+
+def test_it_gives_back_as_it_goes_and_not_at_the_end(model: LeViT, images: np.ndarray) -> None:
+    logits = model.forward(images)
+    assert model.head_dist is not None
+    left = [saved_bytes(model)]
+    with model.releasing():
+        dx = model.head.backward(np.ones_like(logits)) + model.head_dist.backward(np.ones_like(logits))
+        dx = np.repeat(dx[:, None] / 4, 4, axis=1)  # of the mean over 2 x 2 tokens
+        for stage in reversed(model.stages):
+            for block in reversed(stage.blocks):
+                dx = block.backward(dx)
+                left.append(saved_bytes(model))
+            dx = dx if stage.downsample is None else stage.downsample.backward(dx)
+            left.append(saved_bytes(model))
+        model.stem.backward_weight_only(dx)
+    left.append(saved_bytes(model))
+    assert left == sorted(left, reverse=True) and len(set(left)) >= 5
+    assert left[-1] == 0 < left[-2]
+
+
+def test_a_second_backward_pass_says_what_is_missing(model: LeViT, images: np.ndarray) -> None:
+    logits = gradients(model, images, release=True)[0]
+    for release in (False, True):
+        with pytest.raises(RuntimeError, match=r"LeViT\.backward needs another forward pass.*releasing\(\) gave back"):
+            if release:
+                with model.releasing():
+                    model.backward(logits)
+            else:
+                model.backward(logits)
+    with pytest.raises(RuntimeError, match=r"BatchNorm\.backward needs another forward pass"):
+        model.stages[0].blocks[0].mlp.backward(np.zeros((4, 16, 8), np.float32))
+    gradients(model, images, release=True)  # after another forward pass it goes on
+
+
+def test_it_ends_with_the_block_also_after_an_exception(model: LeViT, images: np.ndarray) -> None:
+    with pytest.raises(KeyError), model.releasing():
+        raise KeyError
+    with model.releasing(), model.releasing():
+        pass
+    logits = model.forward(images)
+    first = model.backward(logits)
+    np.testing.assert_array_equal(model.backward(logits), first)  # backward reads and does not consume, as ever
+
+
+def test_passes_aside_release_nothing_and_leave_what_was_there(model: LeViT, images: np.ndarray) -> None:
+    expected = gradients(model, images)
+    model.seed_drop_path(np.random.default_rng(5))
+    logits = model.forward(images)
+    dlogits = np.cos(np.arange(20, dtype=np.float32)).reshape(4, 5)
+    with model.releasing():
+        with model.aside(training=False, remember=True):
+            model.forward(images[:2])
+            first = model.backward(dlogits[:2])
+            np.testing.assert_array_equal(model.backward(dlogits[:2]), first)
+        model.zero_grad()
+        dx = model.backward(dlogits)
+    assert_same_bits([logits, dx, model.flat_grad], expected)
+
+
+def test_the_peak_of_a_training_step_is_what_the_forward_pass_saved(backend: str) -> None:
+    if backend != "native":
+        pytest.skip("only the native backend counts its memory")
+    model = levit_ref.create_model("levit_128s_32px", num_classes=10)
+    images = np.random.default_rng(0).standard_normal((32, 3, 32, 32), np.float32)
+
+    def peak_over_saved(release: bool) -> float:
+        gc.collect()
+        logits = model.forward(images)
+        in_use = native.extension.buffer_bytes()[0]
+        native.extension.release_buffers()  # from here on the most in use is counted anew
+        if release:
+            with model.releasing():
+                model.backward_parameters(logits, None)
+            assert native.extension.buffer_bytes()[0] < 0.02 * in_use  # the logits
+        else:
+            model.backward_parameters(logits, None)
+        most: int = native.extension.buffer_bytes()[2]
+        return most / in_use
+
+    assert peak_over_saved(False) > 1.15
+    assert peak_over_saved(True) < 1.06
+
+
+# --- computing again ----------------------------------------------------------------------------------------------
+
+
+def test_computing_again_gives_the_same_bits_and_keeps_less(
+    model: LeViT, images: np.ndarray, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, sizes = {}, {}
+    for again in (False, True):
+        for place in (nn_module, nn_attention):
+            monkeypatch.setattr(place, "computes_again", lambda again=again: again)
+        results[again] = gradients(model, images)
+        sizes[again] = saved_bytes(model)
+    assert_same_bits(results[True], results[False])
+    # NumPy keeps patches, probabilities and what activations were applied to besides
+    assert sizes[True] < (0.72 if backend == "native" else 0.9) * sizes[False]
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+@pytest.mark.parametrize("activation", ["hardswish", "identity"])
+def test_computing_again_with_every_norm_and_without_attention_activation(
+    norm: str, activation: str, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny(norm=norm, attention_activation=activation, dtype=np.float32)
+    results = []
+    for again in (False, True):
+        for place in (nn_module, nn_attention):
+            monkeypatch.setattr(place, "computes_again", lambda again=again: again)
+        results.append(gradients(model, images, release=True))
+    assert_same_bits(*results)
+
+
+@pytest.mark.parametrize("name", ["stages.0.blocks.0.mlp.act", "stages.0.blocks.0.mlp.ln1.bn"])
+def test_a_value_that_a_tap_replaced_is_not_computed_again(model: LeViT, images: np.ndarray, name: str) -> None:
+    """Behind a hidden layer of zeros the second weight has no gradient; of what was there before it would have one."""
+    weight = dict(model.named_parameters())["stages.0.blocks.0.mlp.ln2.linear.weight"]
+    gradients(model, images)
+    assert np.abs(weight.grad).max() > 0
+    model.zero_grad()
+    logits = model.forward(images, FunctionTap(lambda n, value: np.zeros_like(value) if n == name else None))
+    model.backward(np.ones_like(logits))
+    assert (weight.grad == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("replaced", "without", "with_gradient"),
+    [("q", "k", "q"), ("k", "q", "k"), ("v", "probs", "v"), ("qkv.bn", "q", "v")],
+)
+def test_queries_keys_and_values_that_a_tap_replaced_are_not_computed_again(
+    model: LeViT, images: np.ndarray, replaced: str, without: str, with_gradient: str
+) -> None:
+    """Where queries are zeros no key has a gradient, and so on."""
+    attention = "stages.0.blocks.0.attn."
+    name = attention + replaced
+    logits = model.forward(images, FunctionTap(lambda n, value: np.zeros_like(value) if n == name else None))
+    seen: dict[str, float] = {}
+    model.backward(np.ones_like(logits), FunctionTap(lambda n, value: seen.update({n: float(np.abs(value).max())})))
+    assert seen[attention + without] == 0
+    assert seen[attention + with_gradient] > 0
