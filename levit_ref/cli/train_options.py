@@ -30,7 +30,7 @@ HELP: dict[str, dict[str, str]] = {
         "epochs": "Passes over the pictures.",
         "batch_size": "Pictures in a step.",
         "lr": "Learning rate at its peak.",
-        "warmup_epochs": "Epochs in which the learning rate rises.",
+        "warmup_epochs": "Epochs in which the learning rate rises; half of a single one.",
         "warmup_lr": "Learning rate at the start.",
         "min_lr": "Learning rate at the end of the cosine.",
         "betas": "Decay of AdamW's two moving averages.",

@@ -167,14 +167,17 @@ class TrainConfig:
         ----------
         *layers : mapping of str to value
             The dataset is found first (in the given layers, else "shapes"); its own defaults
-            (:func:`dataset_defaults`) are then the weakest layer.
+            (:func:`dataset_defaults`) are then the weakest layer. Where there is a single epoch, a warm-up
+            that nobody asked for takes half of it.
         """
         merged: dict[str, Any] = {}
         for layer in reversed(layers):
             check_names(layer, "setting")
             merged.update(layer)
-        dataset = merged.get("dataset", cls.dataset)
-        return cls(**{**dataset_defaults(dataset), **merged})
+        settings = {**dataset_defaults(merged.get("dataset", cls.dataset)), **merged}
+        if settings.get("epochs") == 1:
+            settings.setdefault("warmup_epochs", 0.5)
+        return cls(**settings)
 
     def augmentation(self) -> Augmentation:
         """The augmentation of training pictures: these settings and the normalisation of the dataset."""

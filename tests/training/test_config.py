@@ -46,6 +46,14 @@ def test_precedence():
     assert config.batch_size == TrainConfig().batch_size
 
 
+def test_a_single_epoch_needs_no_further_option():
+    assert TrainConfig.resolve({"epochs": 1}).warmup_epochs == 0.5
+    assert TrainConfig.resolve({"epochs": 2}).warmup_epochs == 1
+    assert TrainConfig.resolve({"epochs": 1}, {"warmup_epochs": 0.25}).warmup_epochs == 0.25
+    with pytest.raises(ConfigError, match="warmup_epochs must be below epochs = 1, got 1"):
+        TrainConfig.resolve({"epochs": 1, "warmup_epochs": 1})
+
+
 def test_settings_reach_the_augmentation():
     config = TrainConfig.resolve({"dataset": "cifar10", "crop_padding": 1, "mixup": 0.3, "crop_fill": "zero"})
     augmentation = config.augmentation()
