@@ -1,6 +1,7 @@
 #include "runtime/buffers.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -14,7 +15,7 @@
 namespace levit {
 namespace {
 
-constexpr size_t LINE = 64, PAGE = size_t{1} << 12, HUGE_PAGE = size_t{1} << 21;
+constexpr size_t LINE = 64, HUGE_PAGE = size_t{1} << 21;
 constexpr size_t SEGMENT = size_t{1} << 28;  // addresses asked of the system at a time; they take memory when touched
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -110,18 +111,20 @@ char* take_untouched(size_t bytes) {
 
 // Gives the memory behind what is free back to the system, the highest addresses first, until this much is kept.
 void keep_at_most(size_t bytes) {
+    static const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
     for (auto at = store.free.end(); at != store.free.begin() && store.total.kept > bytes;) {
         --at;
         if (!at->second.touched) continue;
         char* const begin = at->first;
         const Block block = remove_free(at);
-        char* const page = reinterpret_cast<char*>(round_up(reinterpret_cast<uintptr_t>(begin), PAGE));
-        const ptrdiff_t whole = (begin + block.bytes - page) / static_cast<ptrdiff_t>(PAGE) * static_cast<ptrdiff_t>(PAGE);
+        const uintptr_t start = reinterpret_cast<uintptr_t>(begin);
+        const uintptr_t from = round_up(start, page), to = (start + block.bytes) / page * page;  // whole pages alone
 #if defined(__linux__)
-        if (whole > 0) madvise(page, static_cast<size_t>(whole), MADV_DONTNEED);
+        constexpr int advice = MADV_DONTNEED;
 #else
-        if (whole > 0) madvise(page, static_cast<size_t>(whole), MADV_FREE);
+        constexpr int advice = MADV_FREE;
 #endif
+        if (from < to) madvise(begin + (from - start), to - from, advice);
         add_free(begin, {block.bytes, false});
         at = store.free.upper_bound(begin);
     }
