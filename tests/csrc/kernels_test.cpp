@@ -243,6 +243,7 @@ struct Problem {
                 total += factor * b.data[s * b.segment + k * b.stride + j];
             }
         total = total * epilogue.scale + (epilogue.bias ? epilogue.bias[j] : 0);
+        if (epilogue.addend) total += epilogue.addend[i * epilogue.addend_stride + j];
         return activated(epilogue.activation, total);
     }
 
@@ -265,11 +266,12 @@ void prepare(Floats& c, ptrdiff_t M, ptrdiff_t N, ptrdiff_t stride, float before
         for (ptrdiff_t j = 0; j < N; ++j) c[i * stride + j] = before;
 }
 
-std::vector<Epilogue> epilogues(const float* bias) {
+std::vector<Epilogue> epilogues(const float* bias, const float* addend, ptrdiff_t addend_stride) {
     return {{},
             {.accumulate = true},
             {.accumulate = true, .scale = 0.5f},
             {.bias = bias, .activation = Activation::relu},
+            {.scale = 0.25f, .addend = addend, .addend_stride = addend_stride},
             {.accumulate = true, .scale = 2, .bias = bias, .activation = Activation::hardswish}};
 }
 
@@ -288,12 +290,14 @@ void check_tiles() {
             const ptrdiff_t c_stride = columns + 3;
             Floats a((depth.segments - 1) * a_segment + memory_of(a_rows, a_columns, a_stride));
             Floats b(depth.segments * b_segment), bias(columns), c(memory_of(M, columns, c_stride));
+            Floats addend(memory_of(M, columns, columns + 1));
             a.fill_with_integers(1);
             b.fill_with_integers(2);
             bias.fill_with_integers(3);
+            addend.fill_with_integers(7);
             for (ptrdiff_t j = 0; !PARTIAL && j < b.size(); ++j)
                 if (j % b_stride >= columns) b[j] = 0;
-            for (const Epilogue& epilogue : epilogues(bias)) {
+            for (const Epilogue& epilogue : epilogues(bias, addend, columns + 1)) {
                 const Problem problem{M,      columns, depth, LAYOUT, epilogue, {a, a_stride, a_segment},
                                       {b, b_stride, b_segment}};
                 prepare(c, M, columns, c_stride, 6);
@@ -321,15 +325,16 @@ void check_products() {
         for (const ptrdiff_t N : WIDTHS)
             for (const Depth depth : {Depth{1}, Depth{23}, Depth{7, 3}}) {
                 const ptrdiff_t K = depth.length * depth.segments;
-                Floats a(M * K), b(K * N), packed(packed_size(K, N)), bias(N), c(M * N);
+                Floats a(M * K), b(K * N), packed(packed_size(K, N)), bias(N), addend(M * N), c(M * N);
                 a.fill_with_integers(4);
                 b.fill_with_integers(5);
                 bias.fill_with_integers(6);
+                addend.fill_with_integers(7);
                 for (ptrdiff_t j = 0; PACKED && j < N; j += PANEL) pack_panel_of_rows(K, N, j, b, N, packed + K * j);
                 // rows of A hold the segments one after the other; columns of A follow each other segment by segment
                 const Factor left = LAYOUT == Layout::rows ? Factor{a, K, depth.length} : Factor{a, M, depth.length * M};
                 const Factor right{b, N, depth.length * N}, given = PACKED ? Factor{packed, 0, 0} : right;
-                for (const Epilogue& epilogue : epilogues(bias)) {
+                for (const Epilogue& epilogue : epilogues(bias, addend, N)) {
                     const Problem problem{M, N, depth, LAYOUT, epilogue, left, right};
                     prepare(c, M, N, N, 3);
                     multiply<LAYOUT, PANELS>(M, N, depth, left, given, c, N, epilogue);
