@@ -3,13 +3,17 @@
 ``kernels.cpp`` holds all kernels and is compiled once for each instruction set, with the compiler's flags for it; the
 best one that the processor has is chosen when the package is imported. Where the extension cannot be built, the
 package is installed without it: a line says so, and ``levit_ref.backends()`` says why.
+
+``LEVIT_REF_CXXFLAGS`` adds flags for compiler and linker, behind all others: ``-fsanitize=address -O1``, for example.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shlex
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,25 +35,45 @@ def instruction_sets() -> dict[str, list[str]]:
     return X86_64 if platform.machine() in ("x86_64", "AMD64") else {"baseline": []}
 
 
+def added_flags() -> list[str]:
+    """What ``LEVIT_REF_CXXFLAGS`` adds."""
+    return shlex.split(os.environ.get("LEVIT_REF_CXXFLAGS", ""))
+
+
+def tell_user(line: str) -> None:
+    """Print a line, and on the terminal too: pip shows what a build prints only if the build fails."""
+    print(line)
+    if not sys.stdout.isatty():
+        with contextlib.suppress(OSError), open("/dev/tty", "w") as terminal:
+            terminal.write(f"\n{line}\n")
+
+
 class BuildKernels(build_ext):
     """Compiles the kernels once for each instruction set, and survives a machine that cannot."""
 
     def run(self) -> None:
-        """Build; where that fails, leave a note of why."""
+        """Build; where that fails, leave a note of why in place of the module."""
+        inplace = self.inplace
         try:
             super().run()
-            self._reason_file().unlink(missing_ok=True)
         except Exception as error:
             reason = " ".join(str(error).split())[:500] or type(error).__name__
-            print(f"levit_ref: installed without the native backend, NumPy runs everything: {reason}")
-            self._reason_file().parent.mkdir(parents=True, exist_ok=True)
-            self._reason_file().write_text(f"not built: {reason}\n")
+            if "exit code" in reason:
+                reason += " (pip install -v shows the compiler's messages)"
+            tell_user(f"levit_ref: installed without the native backend, NumPy runs everything: {reason}")
+            self.inplace = inplace  # super().run() sets it aside while it builds
+            module, note = self._module_and_note()
+            module.unlink(missing_ok=True)  # one of an earlier build would not fit these sources
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(f"not built: {reason}\n")
+        else:
+            self._module_and_note()[1].unlink(missing_ok=True)
 
     def build_extension(self, extension: Extension) -> None:
         """Compile and link, the sources side by side."""
         if self.compiler.compiler_type == "msvc":
             raise RuntimeError("the kernels need GCC or Clang (vector extensions), and this is MSVC")
-        extra = shlex.split(os.environ.get("LEVIT_REF_CXXFLAGS", ""))  # e.g. -fsanitize=address
+        extra = added_flags()
 
         def compile_one(job: tuple[str, str, list[str]]) -> list[str]:
             source, folder, flags = job
@@ -70,8 +94,9 @@ class BuildKernels(build_ext):
             objects, self.get_ext_fullpath(extension.name), target_lang="c++", extra_postargs=["-pthread", *extra]
         )
 
-    def _reason_file(self) -> Path:
-        return Path(self.get_ext_fullpath("levit_ref._native")).with_name(REASON_FILE)
+    def _module_and_note(self) -> tuple[Path, Path]:
+        module = Path(self.get_ext_fullpath("levit_ref._native"))  # in the source tree if self.inplace
+        return module, module.with_name(REASON_FILE)
 
 
 def extension() -> Extension:

@@ -11,12 +11,17 @@ const Kernels* chosen = nullptr;
 }  // namespace
 
 const std::vector<Isa>& instruction_sets() {
+#if defined(__x86_64__)
+    // What the compiler may use where setup.py says -march=x86-64-v3; no processor has these without the rest of it.
+    const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+                    __builtin_cpu_supports("bmi2");
+#endif
     static const std::vector<Isa> all = {
 #if defined(__x86_64__)
         {"avx512", kernels_avx512,
-         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd")},
-        {"avx2", kernels_avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
+         v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd")},
+        {"avx2", kernels_avx2, v3},
 #endif
         {"baseline", kernels_baseline, true},
     };

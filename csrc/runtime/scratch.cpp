@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "sanitizers.h"
+
 namespace levit {
 namespace {
 
@@ -18,15 +20,15 @@ thread_local Buffer buffers[static_cast<int>(Scratch::count)];
 
 float* scratch(Scratch which, size_t floats) {
     Buffer& buffer = buffers[static_cast<int>(which)];
-    if (buffer.floats < floats) {
+    if (LEVIT_WATCHED ? buffer.floats != floats : buffer.floats < floats) {
         std::free(buffer.data);
         buffer.data = nullptr;
         buffer.floats = 0;
-        const size_t bytes = (floats * sizeof(float) + 63) / 64 * 64;
-        void* memory = std::aligned_alloc(64, bytes);
-        if (memory == nullptr) throw std::bad_alloc();
+        const size_t bytes = floats * sizeof(float);
+        void* memory = nullptr;
+        if (posix_memalign(&memory, 64, bytes) != 0) throw std::bad_alloc();
         buffer.data = static_cast<float*>(memory);
-        buffer.floats = bytes / sizeof(float);
+        buffer.floats = floats;
     }
     return buffer.data;
 }

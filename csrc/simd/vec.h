@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sanitizers.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -52,9 +54,9 @@ inline vi lanes_below(int n) { return vi{0, 1, 2, 3} < n; }
 
 // The first n lanes of memory, 0 < n <= LANES, and zeros; memory beyond is not touched.
 inline vf load_first(const float* p, int n) {
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !LEVIT_WATCHED
     return _mm512_maskz_loadu_ps(lanes_below(n), p);
-#elif defined(__AVX2__)
+#elif defined(__AVX2__) && !LEVIT_WATCHED
     return _mm256_maskload_ps(p, reinterpret_cast<__m256i>(lanes_below(n)));
 #else
     vf x = zero();
@@ -64,9 +66,9 @@ inline vf load_first(const float* p, int n) {
 }
 
 inline void store_first(float* p, vf x, int n) {
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !LEVIT_WATCHED
     _mm512_mask_storeu_ps(p, lanes_below(n), x);
-#elif defined(__AVX2__)
+#elif defined(__AVX2__) && !LEVIT_WATCHED
     _mm256_maskstore_ps(p, reinterpret_cast<__m256i>(lanes_below(n)), x);
 #else
     for (int i = 0; i < n; ++i) p[i] = x[i];
@@ -134,8 +136,11 @@ inline vf sqrt(vf x) {
     return _mm256_sqrt_ps(x);
 #elif defined(__SSE2__)
     return _mm_sqrt_ps(x);
-#else
+#elif defined(__aarch64__)
     return vsqrtq_f32(x);
+#else
+    for (int i = 0; i < LANES; ++i) x[i] = __builtin_sqrtf(x[i]);
+    return x;
 #endif
 }
 

@@ -26,7 +26,8 @@ def run_program(folder: Path, flags: list[str], *sources: Path) -> None:
         pytest.fail(f"the tests of csrc/ need a C++ compiler, and there is no {compiler[0]}: install one, or set CXX")
     program = folder / "program"
     include = [f"-I{ROOT / 'csrc'}", f"-I{HERE}"]
-    command = [*compiler, *SETUP["FLAGS"], "-Werror", *flags, *include, *map(str, sources), "-pthread", "-o", program]
+    flags = [*SETUP["FLAGS"], "-Werror", *flags, *SETUP["added_flags"]()]
+    command = [*compiler, *flags, *include, *map(str, sources), "-pthread", "-o", program]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     done = subprocess.run([program], capture_output=True, text=True, timeout=120, check=False)
