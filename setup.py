@@ -13,6 +13,7 @@ import contextlib
 import os
 import platform
 import shlex
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -40,6 +41,15 @@ def added_flags() -> list[str]:
     return shlex.split(os.environ.get("LEVIT_REF_CXXFLAGS", ""))
 
 
+def reason_of(error: Exception) -> str:
+    """What went wrong, in a line; of a compiler's call not its arguments, which are many."""
+    for cause in (error, *error.args, error.__cause__, error.__context__):
+        if isinstance(cause, subprocess.CalledProcessError):
+            compiler = shlex.join(cause.cmd[:1]) if isinstance(cause.cmd, list) else str(cause.cmd).split()[0]
+            return f"{compiler} ended with status {cause.returncode} (pip install -v shows what it said)"
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 def tell_user(line: str) -> None:
     """Print a line, and on the terminal too: pip shows what a build prints only if the build fails."""
     print(line)
@@ -57,9 +67,7 @@ class BuildKernels(build_ext):
         try:
             super().run()
         except Exception as error:
-            reason = " ".join(str(error).split())[:500] or type(error).__name__
-            if "exit code" in reason:
-                reason += " (pip install -v shows the compiler's messages)"
+            reason = reason_of(error)
             tell_user(f"levit_ref: installed without the native backend, NumPy runs everything: {reason}")
             self.inplace = inplace  # super().run() sets it aside while it builds
             module, note = self._module_and_note()

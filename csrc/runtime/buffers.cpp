@@ -12,17 +12,13 @@
 #include <new>
 #include <unordered_map>
 
+#include "sanitizers.h"
+
 namespace levit {
 namespace {
 
 constexpr size_t LINE = 64, HUGE_PAGE = size_t{1} << 21;
 constexpr size_t SEGMENT = size_t{1} << 28;  // addresses asked of the system at a time; they take memory when touched
-
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool CHECKED = true;  // every result gets memory of its own, so that a use after its end is found
-#else
-constexpr bool CHECKED = false;
-#endif
 
 size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
 
@@ -131,10 +127,10 @@ void keep_at_most(size_t bytes) {
 }
 
 char* allocate(size_t bytes) {
-    if (CHECKED) {
-        char* memory = static_cast<char*>(std::aligned_alloc(LINE, bytes));
-        if (memory == nullptr) throw std::bad_alloc();
-        return memory;
+    if (LEVIT_WATCHED) {
+        void* memory = nullptr;
+        if (posix_memalign(&memory, LINE, bytes) != 0) throw std::bad_alloc();
+        return static_cast<char*>(memory);
     }
     if (char* memory = take_touched(bytes)) return memory;
     if (char* memory = take_untouched(bytes)) return memory;
@@ -143,7 +139,7 @@ char* allocate(size_t bytes) {
 }
 
 void deallocate(char* memory, size_t bytes) {
-    if (CHECKED)
+    if (LEVIT_WATCHED)
         std::free(memory);
     else
         add_free(memory, {bytes, true});
@@ -152,7 +148,8 @@ void deallocate(char* memory, size_t bytes) {
 }  // namespace
 
 float* take_buffer(size_t floats) {
-    const size_t bytes = round_up(std::max<size_t>(floats, 1) * sizeof(float), LINE);
+    size_t bytes = std::max<size_t>(floats, 1) * sizeof(float);
+    if (!LEVIT_WATCHED) bytes = round_up(bytes, LINE);
     const std::lock_guard guard(store.lock);
     BufferBytes& total = store.total;
     char* const memory = allocate(bytes);
