@@ -112,10 +112,10 @@ def describe(run: RunFolder, best_accuracy: float | None) -> dict[str, Any]:
 
 
 def _portable(command: str) -> str:
-    """The command without places on one machine."""
+    """The command without places on one machine: options that name one are left out, other paths keep their name."""
     words = shlex.split(command)
     kept = [
-        word
+        Path(word).name if Path(word).is_absolute() else word
         for before, word in zip(["", *words], words, strict=False)
         if not {word, before, word.split("=")[0]} & OF_ONE_MACHINE
     ]

@@ -91,6 +91,11 @@ def test_a_run_becomes_a_file(
     assert f"{about.accuracy:.4f} after" in capsys.readouterr().out
 
 
+def test_no_place_on_a_machine_is_written_down(make_pretrained: ModuleType) -> None:
+    command = "levit-ref train --data-dir /data/cifar --out=/tmp/run --resume /home/me/runs/best --epochs 3"
+    assert make_pretrained._portable(command) == "levit-ref train --resume best --epochs 3"
+
+
 def test_a_file_that_is_too_large_does_not_stay(
     make_pretrained: ModuleType, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
