@@ -218,7 +218,7 @@ def race(contestants: Mapping[str, Callable[[], object]], args: argparse.Namespa
         peak = max(peak, measure_peak(threads, 0.05, clock)[0])
         for name, contestant in contestants.items():
             if threads > 1:
-                time.sleep(0.02)  # the threads of the one before stop spinning
+                time.sleep(0.2)  # the threads of the one before stop spinning; OpenBLAS's do so for 0.1 s
             calls, repetitions = plan[name]
             contestant()
             for _ in range(repetitions):
