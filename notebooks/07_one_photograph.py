@@ -371,7 +371,7 @@ plt.show()
 # c = (w_1 - w_2) \cdot (\beta - s \odot \mu) + b_1 - b_2 . $$
 #
 # And each last token is a sum itself: what the shrinking attention and its MLP started the stream with, and what four
-# half-blocks added to it. So there is one share for each of 4 tokens and 6 sources.
+# half-blocks (an attention or an MLP) added to it. So there is one share for each of 4 tokens and 6 sources.
 #
 # **Prediction.** Which of these numbers are the same for every picture?
 
@@ -477,7 +477,7 @@ print(f"its root mean square {rms(empty[layer]):.3f}, with heads {rms(acts[layer
 # So "a layer without its heads" is not "a layer that adds nothing": the normalisation behind them still shifts. An
 # edit is a precise question, and it has to be said which one.
 #
-# Now all of them, one at a time. Below the dashed line the second class would be ahead of the first.
+# Now all heads, layers and blocks, one at a time. Below the dashed line the second class would be ahead of the first.
 
 # %%
 changes = {"one head off": [], "uniform attention": [], "block off": []}  # (place on the axis, change of the lead)

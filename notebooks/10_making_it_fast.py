@@ -13,8 +13,8 @@
 # %% [markdown]
 # # 10. Making it fast
 #
-# **Question.** Where does the time of a LeViT layer go, and how near to the limit of the machine does each way of computing
-# it come?
+# **Question.** [Training](09_training.ipynb) takes minutes for small networks and days for large ones. Where does the time of a
+# LeViT layer go, and how near to the limit of the machine does each way of computing it come?
 #
 # At the end you can
 # - count the operations and the bytes of a layer, and say from the two what holds it up: arithmetic or memory;
@@ -32,8 +32,8 @@
 # %%
 import os
 
-for library in "OPENBLAS", "OMP", "MKL", "VECLIB_MAXIMUM":
-    os.environ[f"{library}_NUM_THREADS"] = "1"  # before NumPy is imported
+for library in "OPENBLAS_NUM", "OMP_NUM", "MKL_NUM", "VECLIB_MAXIMUM":
+    os.environ[f"{library}_THREADS"] = "1"  # before NumPy is imported
 
 # %%
 import time
@@ -119,6 +119,7 @@ ways = {  # name: (rows, function)
 }
 if "native" in WAYS:
     ways["the package's kernel"] = (M, lambda: BACKENDS["native"].linear_forward(x, w)[0])
+
 # %%
 rate = {name: 2 * rows * N * K / best(way) / 1e9 for name, (rows, way) in ways.items()}
 by_way = {name: np.asarray(way())[:few] for name, (_, way) in ways.items()}
@@ -138,16 +139,17 @@ ax.invert_yaxis()
 plt.show()
 
 # %% [markdown]
-# All compute the same sums. What each step takes away:
+# All compute the same sums. (The errors are rounding: Python's numbers have 64 bits, those of the arrays 32.) What each step
+# takes away:
 #
 # - The innermost loop in Python makes, for each multiply-add, objects, checks of types and look-ups of indices: dozens of
 #   nanoseconds for work that takes a fraction of one. Handed to NumPy, 128 multiply-adds share one call.
-# - One loop left: a call is now so long that Python hardly shows. But each row of $x$ reads *all* weights again, and
+# - With one loop left, a call is so long that Python hardly shows. But each row of $x$ reads *all* weights again, and
 #   uses each for one multiply-add.
-# - Compiled loops without Python (`einsum` does not call BLAS unless asked to) have the same trouble: the compiler turns the sum
-#   over $k$ into instructions on *vectors* of 4 to 16 numbers, but two numbers are read for each multiply-add. A core can
-#   multiply faster than it can read.
-# - The last two differ from these in one thing: the order of the sums.
+# - Compiled loops without Python (`einsum` does not call BLAS unless asked to) have the same trouble. The sum over $k$
+#   becomes instructions on *vectors* of 4 to 16 numbers, but each of them needs two vectors loaded. Most cores can start two
+#   multiply-adds in a cycle, and load two vectors: that is half of the rate at best.
+# - The last two differ from these in one thing: the order in which they do it.
 #
 # ## The tile: read once, use many times
 #
@@ -180,18 +182,15 @@ small_x, small_w = x[:28, :32], w[:64, :32]
 macs = 28 * 64 * 32
 for r, c in (1, 1), (4, 4), (14, 32), (28, 64):
     y, read = tiled(small_x, small_w, r, c)
-    error = np.abs(y - small_x @ small_w.T).max()
-    print(
-        f"{r:2} x {c:2}: {read / macs:.3f} read per multiply-add, 1/r + 1/c = {1 / r + 1 / c:.3f}; differs by {error:.0e}"
-    )
+    assert np.allclose(y, small_x @ small_w.T, atol=1e-4)
+    print(f"{r:2} x {c:2}: {read / macs:.3f} numbers read per multiply-add; 1/r + 1/c = {1 / r + 1 / c:.3f}")
 
 # %% [markdown]
 # Why not 28 x 64, then? The tile has to fit into the registers. A core with AVX-512 has 32 vector registers of 16 numbers: 14 x 32
-# numbers are 28 of them, two more hold a row of the tile's right side, one a number of the left side. Such a tile is what
-# the package's kernel has there (6 x 16 with AVX2, which has 16 registers of 8):
-# [`csrc/gemm/micro_kernel.h`](../csrc/gemm/micro_kernel.h), a *micro-kernel*. It needs something else that Python has no word
-# for: many sums at once. A multiply-add takes four cycles or so, and a core can start two in each cycle; a single sum would
-# wait for itself, 28 independent ones do not.
+# numbers fill 28 of them, two more hold a row of the tile's right side, one a number of the left side; 28 x 64 would fill
+# 112. A *micro-kernel* is the function that computes one such tile; the package's has 14 x 32 there, and 6 x 16 with
+# AVX2, which has 16 registers of 8 numbers ([`csrc/gemm/micro_kernel.h`](../csrc/gemm/micro_kernel.h)). A tile has another use:
+# a multiply-add takes four cycles or so. A single sum would wait for itself all the time; 28 registers of sums do not.
 #
 # Around the tile, blocks of $x$ and $w$ are copied and ordered such that the caches hold what comes next.
 # [docs/performance.md](../docs/performance.md) climbs from three loops *in C++* to that kernel, one idea at a time.
@@ -231,21 +230,16 @@ near = max(speed[list(sizes).index(2**20)] for speed in speeds.values())
 print(f"from memory {bandwidth:.1f} GB/s; arrays of 1 MB, in a cache, {near:.1f} GB/s")
 
 # %% [markdown]
-# Both limits were measured twice, as a check. Two libraries that different people wrote are within some percent of each other in
-# the product (if you have both), so neither can be far from the peak. The peak itself, a loop of nothing but independent
-# multiply-adds, takes a compiler: [`benchmarks/peak.py`](../benchmarks/peak.py). And two ways of moving bytes give rates of the same
+# Both limits were measured in two ways, as a check. If two libraries that different people wrote come within some percent of
+# each other in the product, neither can be far from the peak. (The peak itself, a loop of nothing but independent
+# multiply-adds, takes a compiler: [`benchmarks/peak.py`](../benchmarks/peak.py).) And two ways of moving bytes give rates of the same
 # order.
 
 # %%
 figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
 for (name, speed), colour, marker in zip(speeds.items(), (BLUE, ORANGE), "os", strict=True):
     ax.semilogx(sizes, speed, marker + "-", color=colour, label=name)
-ax.set(
-    xlabel="size of each of the two arrays",
-    ylabel="GB/s",
-    title="Moving bytes, by the size of the arrays",
-    ylim=(0, None),
-)
+ax.set(xlabel="size of each of the two arrays", ylabel="GB/s", title="Moving bytes", ylim=(0, None))
 ax.set_xticks(sizes[::2], [f"{n // 1024} KiB" if n < 2**20 else f"{n // 2**20} MiB" for n in sizes[::2]])
 ax.minorticks_off()
 ax.legend()
@@ -328,23 +322,25 @@ def watch(way, function, passes=10):
 # %% [markdown]
 # The network is LeViT-128S with random weights, in inference, on 8 pictures: speed does not depend on what it has learned. (The
 # noise opens the normalisations that start with zero, [notebook 6](06_mlp_residual.ipynb), so that no result is trivial.)
-# Of its operations, look at the second convolution of the stem, and at the first block: 196 tokens of 128 channels.
+# Of its operations, look at the second convolution of the stem, and at the first block: 196 tokens of 128 channels. (The calls
+# come in order: places 0 to 7 are the stem's four convolutions, a norm behind each; the block begins at 8.)
 
 # %%
 B = 8
 model = levit_ref.create_model("levit_128s", num_classes=1000)
 model.flat_data[:] += 0.02 * rng.standard_normal(model.flat_data.size, np.float32)
 images = rng.standard_normal((B, 3, 224, 224), np.float32)
+model(images)  # in training mode, as a fresh model is: the running statistics move
 network = {way: watch(way, lambda: model(images)) for way in WAYS}
 
 # %%
 SHOWN = {"convolution": 2, "linear up": 16, "linear out": 13, "attention": 11}  # places among the calls
 SHOWN |= {"norm": 9, "norm + hardswish": 17, "hardswish": 12, "residual sum": 15}
-print(f"{'':17}{'MFLOP':>8}{'MB':>7}{'FLOP/byte':>11}" + "".join(f"{'us, ' + way:>13}" for way in WAYS))
+print(f"{'':17}{'call':>11}{'MFLOP':>8}{'MB':>7}{'FLOP/byte':>11}" + "".join(f"{'us, ' + way:>12}" for way in WAYS))
 for name, place in SHOWN.items():
     call = network["numpy"][place]
-    times = "".join(f"{1e6 * network[way][place].seconds:13.0f}" for way in WAYS)
-    print(f"{name:17}{call.flop / 1e6:8.1f}{call.bytes / 1e6:7.2f}{call.flop / call.bytes:11.2f}{times}")
+    times = "".join(f"{1e6 * network[way][place].seconds:12.0f}" for way in WAYS)
+    print(f"{name:17}{call.kind:>11}{call.flop / 1e6:8.1f}{call.bytes / 1e6:7.2f}{call.flop / call.bytes:11.2f}{times}")
 
 # %% [markdown]
 # The counts are the machine's business no more than the shapes are, so they can be checked exactly. For the linear layer up
@@ -361,7 +357,7 @@ print("multiply-adds for one picture:", {way: flop // 2 // B for way, flop in co
 # %% [markdown]
 # ## The roofline
 #
-# Intensity to the right, rate upwards, both logarithmic: the limit is a roof with a slope (memory) and a ridge (the peak). How far
+# Intensity to the right, rate upwards, both logarithmic: the limit is a roof with a slope (memory) and a flat top (the peak). How far
 # a point lies below the roof is what could be gained without changing *what* is computed.
 
 # %%
@@ -384,12 +380,12 @@ plt.show()
 # %% [markdown]
 # How to read it (positions differ by machine, the order hardly does):
 #
-# - Linear layers and convolutions are far on the right and near the ridge: *arithmetic* holds them up. BLAS does linear layers
-#   almost as well as a kernel. NumPy's convolution is a product as well, but has to write the patches to memory first
-#   ([notebook 2](02_convolution_stem.ipynb)); the kernel reads them where they are.
+# - Linear layers and convolutions are far on the right, and a good way of computing them is near the top: *arithmetic* holds
+#   them up. BLAS does linear layers almost as well as a kernel. NumPy's convolution is a product as well, but has to write the
+#   patches to memory first ([notebook 2](02_convolution_stem.ipynb)); the kernel reads them where they are.
 # - Norm, hardswish, sum are on the left: *memory* holds them up, and a perfect program would still be on the slope. NumPy's
-#   sum is one pass over memory; its norm makes three (difference, product, sum), its hardswish four, and each of them
-#   reads an array and writes one. Large results also are memory fresh from the system, which has to be cleared first. A
+#   sum is one pass over memory; its norm makes three (difference, product, sum; in blocks that a cache holds), its hardswish four,
+#   each of which reads an array and writes one. Large results also are memory fresh from the system, which has to be cleared first. A
 #   kernel makes one pass, and its results lie in memory that was used before.
 # - Norm and hardswish in one kernel have an intensity of $7/8$; one after the other each has its own pass. That is *fusion*: the
 #   same FLOP, fewer bytes.
@@ -403,20 +399,22 @@ plt.show()
 call, probs = network["numpy"][SHOWN["attention"]], np.zeros((B, 4, 196, 196), np.float32)
 times_moved = (1 + 1 + 5 + 1) + (1 + 1 + 1 + 3)
 moved = call.bytes + times_moved * probs.nbytes
-print(
-    f"q, k, v, bias, context {call.bytes / 1e6:.1f} MB; scores {probs.nbytes / 1e6:.1f} MB, moved {times_moved} times"
-)
+print(f"q, k, v, bias, context {call.bytes / 1e6:.1f} MB; scores {probs.nbytes / 1e6:.1f} MB, {times_moved} times")
 print(f"intensity: {call.flop / call.bytes:.1f} becomes {call.flop / moved:.1f} FLOP/byte")
-room = np.empty_like(probs)
-exponentials = best(lambda: np.exp(probs, out=room))
+result = np.empty_like(probs)
+exponentials = best(lambda: np.exp(probs, out=result))
 parts = {"all bytes, from a cache": moved / near / 1e9, "or from memory": moved / bandwidth / 1e9}
 parts |= {"exponentials": exponentials, "products at the peak": call.flop / peak / 1e9, "measured": call.seconds}
 print(", ".join(f"{name}: {1e3 * seconds:.1f} ms" for name, seconds in parts.items()))
 
 # %% [markdown]
-# The kernel computes the scores of a few queries, softmax and product with the values included, and never writes them to
-# memory ([`csrc/ops/attention.h`](../csrc/ops/attention.h)). What remains between it and the roof is the exponential, which a
-# multiply-add it is not, and products that are only 16 deep.
+# Each part alone looks harmless; NumPy does one after the other, so they add up. What is still missing to the measured time are,
+# above all, products that are small (one of 196 x 16 by 16 x 196 for each head and picture, which BLAS does less well than
+# large ones) and fresh memory.
+#
+# The kernel computes the scores of a few queries, their softmax and the product with the values in one go, and never writes
+# scores to memory ([`csrc/ops/attention.h`](../csrc/ops/attention.h)). What remains between it and the roof: an exponential
+# is more work than the one multiply-add that it was counted as, and sums over 16 channels are short.
 #
 # ## The whole network
 #
@@ -461,7 +459,8 @@ ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# Hardly any FLOP are in the norms, and still they take a share of the time that nobody would guess from a table of
+# The linear layers take the most and gain the least, for BLAS is near the top already. Kernels gain where NumPy goes over memory
+# again and again: in convolutions (patches), attention (scores), norms. Hardly any FLOP are in the norms, and still they take a share of the time that nobody would guess from a table of
 # multiply-adds: such tables count what arithmetic holds up, and norms are held up by memory.
 #
 # ## Amdahl's law: what can still be gained
@@ -470,12 +469,12 @@ plt.show()
 #
 # $$ \frac{1}{(1 - p) + p / s} \le \frac{1}{1 - p} $$
 #
-# times as fast: once a part has become cheap, more work on it is for nothing. With the roof's time for $s$, that says for
-# each kind of operation what a perfect kernel could still give, before anybody writes it.
+# times as fast: once a part has become cheap, more work on it is wasted. The roof's time says for each kind of operation what a perfect
+# kernel could still give, before anybody writes it; the last column, what it would give if that kind cost nothing at all.
 
 # %%
 for way in WAYS:
-    print(f"{way:20} {'of FLOP':>9} {'of time':>9} {'at the roof':>13} {'for nothing':>13}")
+    print(f"{way:20} {'of FLOP':>9} {'of time':>9} {'at the roof':>13} {'at no cost':>13}")
     for kind, seconds in total[way].items():
         p, left = seconds / whole[way], min(floor[kind], seconds) / whole[way]
         shares = f"{flop[kind] / sum(flop.values()):9.1%} {p:9.1%}"
@@ -483,7 +482,7 @@ for way in WAYS:
     print(f"everything at its roof, and no Python: {whole[way] / sum(floor.values()):.2f} x\n")
 
 # %% [markdown]
-# The norms behind linear layers really can be had for nothing. At inference such a norm is a scale and a shift of each channel,
+# The norms behind linear layers can really be had at almost no cost. At inference such a norm is a scale and a shift of each channel,
 # and they merge into the product ([notebook 3](03_batch_norm.ipynb)): $s_c W_c$ instead of $W_c$, and a bias. The package
 # does not do that by itself, since its models stay trainable. But as a backend it is ten lines: a linear layer without
 # a bias waits until its norm comes.
@@ -513,7 +512,7 @@ class Folding:
 def fold(self, weight, gamma, beta, mean, var):
     """Weight and bias of both together; made once, since these weights will not change any more."""
     if id(weight) not in self.folded:
-        scale = gamma / np.sqrt(var + np.float32(1e-5))
+        scale = gamma / np.sqrt(var + np.float32(1e-5))  # the eps of all norms
         self.folded[id(weight)] = weight * scale[:, None], beta - scale * mean
     return self.folded[id(weight)]
 
@@ -536,14 +535,14 @@ for way, calls in network.items():
 del BACKENDS["folding"]
 
 # %% [markdown]
-# The measured gain is a little below the limit, for what goes does not go altogether: the bias has to be added, and the
+# On a quiet machine the measured gain is a little below the limit, for what goes does not go altogether: the bias has to be added, and the
 # hardswish of the MLP is still there. The kernel does both while the tile is in registers; NumPy makes a pass for each, and so
 # has less of the gain.
 #
 # **Limitation.** A roofline is a drawing with two numbers. It takes each operation as if it were alone and its arrays all
 # came from one place; it counts a maximum or an exponential like a multiply-add; a store may first read what it overwrites, which
 # we left out. Our peak was measured with the products that are then compared with it: they cannot come out far above it, whatever
-# the truth is. And it is one core: several share the bandwidth, so that the slope rises less than the ridge, and more
+# the truth is. And it is one core: several share the bandwidth, so that the slope rises less than the top, and more
 # operations are held up by memory.
 #
 # ## The same numbers by several routes
