@@ -3,11 +3,13 @@
 // ThreadSanitizer, and with AddressSanitizer.
 #include "runtime/thread_pool.h"
 
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -17,6 +19,7 @@
 #include "check.h"
 #include "runtime/buffers.h"
 #include "runtime/scratch.h"
+#include "sanitizers.h"
 
 namespace {
 
@@ -142,6 +145,12 @@ void a_wrong_number_of_threads_is_refused() {
     CHECK(getrlimit(RLIMIT_AS, &before) == 0);
     const rlimit little{rlim_t{1} << 29, before.rlim_max};  // each thread wants several MB for its stack
     CHECK(setrlimit(RLIMIT_AS, &little) == 0);
+    void* much = mmap(nullptr, size_t{1} << 30, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (much != MAP_FAILED) {  // nothing can be made to fail then
+        std::printf("    not tested: this system (an emulator?) sets no such limit\n");
+        munmap(much, size_t{1} << 30);
+        return;
+    }
     set_num_threads(4096);
     std::string what;
     try {
@@ -228,7 +237,7 @@ int main() {
     RUN(several_callers_compute_at_once);
     RUN(the_team_may_change_while_others_compute);
     RUN(a_wrong_number_of_threads_is_refused);
-#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)  // which need far more memory than this leaves
+#if !defined(__SANITIZE_THREAD__) && !LEVIT_WATCHED  // sanitizers need far more memory than this leaves
     RUN(threads_that_cannot_be_started_are_an_error);
 #endif
     RUN(scratch_belongs_to_its_thread);
