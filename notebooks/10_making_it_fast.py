@@ -13,8 +13,8 @@
 # %% [markdown]
 # # 10. Making it fast
 #
-# **Question.** [Training](09_training.ipynb) takes minutes for small networks and days for large ones. Where does the time of a
-# LeViT layer go, and how near to the limit of the machine does each way of computing it come?
+# **Question.** [Training](09_training.ipynb) takes minutes for small networks and days for large ones. Where does the
+# time of a LeViT layer go, and how near to the limit of the machine does each way of computing it come?
 #
 # At the end you can
 # - count the operations and the bytes of a layer, and say from the two what holds it up: arithmetic or memory;
@@ -26,8 +26,8 @@
 # machine has moods, so times are the best of several tries, and nothing in the text depends on them.
 #
 # The count that matters is of *floating-point operations*, FLOP: each addition and each multiplication is one, hence a
-# multiply-add is two. A rate is FLOP/s, and a GFLOP/s is a billion of them. All runs on one core, so that ways can be compared;
-# NumPy's matrix products come from a library (BLAS) that asks for its number of threads when it is loaded.
+# multiply-add is two. A rate is FLOP/s, and a GFLOP/s is a billion of them. All runs on one core, so that ways can be
+# compared; NumPy's matrix products come from a library (BLAS) that asks for its number of threads when it is loaded.
 
 # %%
 import os
@@ -153,9 +153,10 @@ plt.show()
 #
 # ## The tile: read once, use many times
 #
-# Arithmetic happens on *registers* only, a few dozen places in the core. Everything else has to be loaded, from a *cache* (small,
-# near) or from memory (large, far). So: take $r$ rows of $x$ and $c$ rows of $w$; that is a *tile* of $r \times c$
-# sums. Keep the sums in registers, and walk along $k$. Each step loads $r + c$ numbers and does $rc$ multiply-adds,
+# Arithmetic happens on *registers* only, a few dozen places in the core. Everything else has to be loaded, from a
+# *cache* (small, near) or from memory (large, far). So: take $r$ rows of $x$ and $c$ rows of $w$; that is a *tile* of
+# $r \times c$ sums. Keep the sums in registers, and walk along $k$. Each step loads $r + c$ numbers and does $rc$
+# multiply-adds,
 #
 # $$ \frac{\text{numbers read}}{\text{multiply-adds}} = \frac{r + c}{rc} = \frac1r + \frac1c. $$
 #
@@ -186,21 +187,22 @@ for r, c in (1, 1), (4, 4), (14, 32), (28, 64):
     print(f"{r:2} x {c:2}: {read / macs:.3f} numbers read per multiply-add; 1/r + 1/c = {1 / r + 1 / c:.3f}")
 
 # %% [markdown]
-# Why not 28 x 64, then? The tile has to fit into the registers. A core with AVX-512 has 32 vector registers of 16 numbers: 14 x 32
-# numbers fill 28 of them, two more hold a row of the tile's right side, one a number of the left side; 28 x 64 would fill
-# 112. A *micro-kernel* is the function that computes one such tile; the package's has 14 x 32 there, and 6 x 16 with
-# AVX2, which has 16 registers of 8 numbers ([`csrc/gemm/micro_kernel.h`](../csrc/gemm/micro_kernel.h)). A tile has another use:
-# a multiply-add takes four cycles or so. A single sum would wait for itself all the time; 28 registers of sums do not.
+# Why not 28 x 64, then? The tile has to fit into the registers. A core with AVX-512 has 32 vector registers of 16
+# numbers: 14 x 32 numbers fill 28 of them, two more hold a row of the tile's right side, one a number of the left side;
+# 28 x 64 would fill 112. A *micro-kernel* is the function that computes one such tile; the package's has 14 x 32 there,
+# and 6 x 16 with AVX2, which has 16 registers of 8 numbers ([`csrc/gemm/micro_kernel.h`](../csrc/gemm/micro_kernel.h)).
+# A tile has another use: a multiply-add takes four cycles or so. A single sum would wait for itself all the time; 28
+# registers of sums do not.
 #
 # Around the tile, blocks of $x$ and $w$ are copied and ordered such that the caches hold what comes next.
 # [docs/performance.md](../docs/performance.md) climbs from three loops *in C++* to that kernel, one idea at a time.
 #
 # ## The two limits of a machine
 #
-# A core does at most so many FLOP in a second (the *peak*), and moves at most so many bytes between itself and memory (the
-# *bandwidth*). Both can be measured from Python, from below: nobody does more than the machine can. For the peak, take the best
-# large matrix product that anybody here can do. For the bandwidth, take arrays that no cache holds: a copy of
-# $n$ bytes reads $n$ and writes $n$; a sum $b \leftarrow a + b$ reads $2n$ and writes $n$.
+# A core does at most so many FLOP in a second (the *peak*), and moves at most so many bytes between itself and memory
+# (the *bandwidth*). Both can be measured from Python, from below: nobody does more than the machine can. For the peak,
+# take the best large matrix product that anybody here can do. For the bandwidth, take arrays that no cache holds: a
+# copy of $n$ bytes reads $n$ and writes $n$; a sum $b \leftarrow a + b$ reads $2n$ and writes $n$.
 #
 # **Prediction.** A processor has several caches, from tens of kilobytes to tens of megabytes. How do the rates change as the
 # arrays grow?
@@ -230,10 +232,10 @@ near = max(speed[list(sizes).index(2**20)] for speed in speeds.values())
 print(f"from memory {bandwidth:.1f} GB/s; arrays of 1 MB, in a cache, {near:.1f} GB/s")
 
 # %% [markdown]
-# Both limits were measured in two ways, as a check. If two libraries that different people wrote come within some percent of
-# each other in the product, neither can be far from the peak. (The peak itself, a loop of nothing but independent
-# multiply-adds, takes a compiler: [`benchmarks/peak.py`](../benchmarks/peak.py).) And two ways of moving bytes give rates of the same
-# order.
+# Both limits were measured in two ways, as a check. If two libraries that different people wrote come within some
+# percent of each other in the product, neither can be far from the peak. (The peak itself, a loop of nothing but
+# independent multiply-adds, takes a compiler: [`benchmarks/peak.py`](../benchmarks/peak.py).) And two ways of moving
+# bytes give rates of the same order.
 
 # %%
 figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
@@ -246,10 +248,11 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Each fall is a cache that has become too small (the smallest sizes lose some time to the call itself). Where the copy is slower, it
-# moves more than we counted: before a core overwrites a piece of memory it usually reads it. The sum overwrites what it has read
-# anyway, so its count is exact, and the better of the two is our bandwidth. "The" bandwidth is two numbers, then: that of
-# memory, and that of arrays of a megabyte or so, which lie in a cache, as the arrays of a small batch do.
+# Each fall is a cache that has become too small (the smallest sizes lose some time to the call itself). Where the copy
+# is slower, it moves more than we counted: before a core overwrites a piece of memory it usually reads it. The sum
+# overwrites what it has read anyway, so its count is exact, and the better of the two is our bandwidth. "The" bandwidth
+# is two numbers, then: that of memory, and that of arrays of a megabyte or so, which lie in a cache, as the arrays of a
+# small batch do.
 #
 # ## Counting a layer
 #
@@ -320,10 +323,11 @@ def watch(way, function, passes=10):
 
 
 # %% [markdown]
-# The network is LeViT-128S with random weights, in inference, on 8 pictures: speed does not depend on what it has learned. (The
-# noise opens the normalisations that start with zero, [notebook 6](06_mlp_residual.ipynb), so that no result is trivial.)
-# Of its operations, look at the second convolution of the stem, and at the first block: 196 tokens of 128 channels. (The calls
-# come in order: places 0 to 7 are the stem's four convolutions, a norm behind each; the block begins at 8.)
+# The network is LeViT-128S with random weights, in inference, on 8 pictures: speed does not depend on what it has
+# learned. (The noise opens the normalisations that start with zero, [notebook 6](06_mlp_residual.ipynb), so that no
+# result is trivial.) Of its operations, look at the second convolution of the stem, and at the first block: 196 tokens
+# of 128 channels. (The calls come in order: places 0 to 7 are the stem's four convolutions, a norm behind each; the
+# block begins at 8.)
 
 # %%
 B = 8
@@ -343,9 +347,9 @@ for name, place in SHOWN.items():
     print(f"{name:17}{call.kind:>11}{call.flop / 1e6:8.1f}{call.bytes / 1e6:7.2f}{call.flop / call.bytes:11.2f}{times}")
 
 # %% [markdown]
-# The counts are the machine's business no more than the shapes are, so they can be checked exactly. For the linear layer up
-# from 128 to 256 channels the formula gives $2MNK / 4(MK + NK + MN)$; and the multiply-adds of the whole network are known from
-# `count_macs`, which looks at the architecture and runs nothing.
+# The counts are the machine's business no more than the shapes are, so they can be checked exactly. For the linear
+# layer up from 128 to 256 channels the formula gives $2MNK / 4(MK + NK + MN)$; and the multiply-adds of the whole
+# network are known from `count_macs`, which looks at the architecture and runs nothing.
 
 # %%
 up = network["numpy"][SHOWN["linear up"]]
@@ -357,8 +361,8 @@ print("multiply-adds for one picture:", {way: flop // 2 // B for way, flop in co
 # %% [markdown]
 # ## The roofline
 #
-# Intensity to the right, rate upwards, both logarithmic: the limit is a roof with a slope (memory) and a flat top (the peak). How far
-# a point lies below the roof is what could be gained without changing *what* is computed.
+# Intensity to the right, rate upwards, both logarithmic: the limit is a roof with a slope (memory) and a flat top (the
+# peak). How far a point lies below the roof is what could be gained without changing *what* is computed.
 
 # %%
 figure, ax = plt.subplots(figsize=(9, 5), layout="constrained")
@@ -380,20 +384,23 @@ plt.show()
 # %% [markdown]
 # How to read it (positions differ by machine, the order hardly does):
 #
-# - Linear layers and convolutions are far on the right, and a good way of computing them is near the top: *arithmetic* holds
-#   them up. BLAS does linear layers almost as well as a kernel. NumPy's convolution is a product as well, but has to write the
-#   patches to memory first ([notebook 2](02_convolution_stem.ipynb)); the kernel reads them where they are.
-# - Norm, hardswish, sum are on the left: *memory* holds them up, and a perfect program would still be on the slope. NumPy's
-#   sum is one pass over memory; its norm makes three (difference, product, sum; in blocks that a cache holds), its hardswish four,
-#   each of which reads an array and writes one. Large results also are memory fresh from the system, which has to be cleared first. A
-#   kernel makes one pass, and its results lie in memory that was used before.
-# - Norm and hardswish in one kernel have an intensity of $7/8$; one after the other each has its own pass. That is *fusion*: the
-#   same FLOP, fewer bytes.
+# - Linear layers and convolutions are far on the right, and a good way of computing them is near the top: *arithmetic*
+#   holds them up. BLAS does linear layers almost as well as a kernel. NumPy's convolution is a product as well, but has
+#   to write the patches to memory first ([notebook 2](02_convolution_stem.ipynb)); the kernel reads them where they
+#   are.
+# - Norm, hardswish, sum are on the left: *memory* holds them up, and a perfect program would still be on the slope
+#   (between the two slopes, if its arrays lie partly in a cache). NumPy's sum is one pass over memory; its norm makes
+#   three (difference, product, sum; in blocks that a cache holds), its hardswish four, each of which reads an array and
+#   writes one. Large results also are memory fresh from the system, which has to be cleared first. A kernel makes one
+#   pass, and its results lie in memory that was used before.
+# - Norm and hardswish in one kernel have an intensity of $7/8$; one after the other each has its own pass. That is
+#   *fusion*: the same FLOP, fewer bytes.
 # - Attention is the odd one. Its counted intensity is that of a linear layer, and NumPy is far from the roof.
 #
-# **Prediction.** Count what NumPy really moves in attention. There is a score for each head, query and key: 8 x 4 x 196 x 196 of
-# them. The product writes them, the scaling reads and writes, so does the bias, the softmax reads them five times (maximum,
-# difference, exponential, sum, quotient) and writes three times, the last product reads. What is left of the intensity?
+# **Prediction.** Count what NumPy really moves in attention. There is a score for each head, query and key: 8 x 4 x 196
+# x 196 of them. The product writes them, the scaling reads and writes, so does the bias, the softmax reads them five
+# times (maximum, difference, exponential, sum, quotient) and writes three times, the last product reads. What is left
+# of the intensity?
 
 # %%
 call, probs = network["numpy"][SHOWN["attention"]], np.zeros((B, 4, 196, 196), np.float32)
@@ -408,13 +415,13 @@ parts |= {"exponentials": exponentials, "products at the peak": call.flop / peak
 print(", ".join(f"{name}: {1e3 * seconds:.1f} ms" for name, seconds in parts.items()))
 
 # %% [markdown]
-# Each part alone looks harmless; NumPy does one after the other, so they add up. What is still missing to the measured time are,
-# above all, products that are small (one of 196 x 16 by 16 x 196 for each head and picture, which BLAS does less well than
-# large ones) and fresh memory.
+# Each part alone looks harmless; NumPy does one after the other, so they add up. What is still missing to the measured
+# time are, above all, products that are small (one of 196 x 16 by 16 x 196 for each head and picture, which BLAS does
+# less well than large ones) and fresh memory.
 #
 # The kernel computes the scores of a few queries, their softmax and the product with the values in one go, and never writes
 # scores to memory ([`csrc/ops/attention.h`](../csrc/ops/attention.h)). What remains between it and the roof: an exponential
-# is more work than the one multiply-add that it was counted as, and sums over 16 channels are short.
+# is more work than the one multiply-add that it was counted as, and sums over 16 channels are too short to keep a tile busy.
 #
 # ## The whole network
 #
@@ -459,9 +466,10 @@ ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# The linear layers take the most and gain the least, for BLAS is near the top already. Kernels gain where NumPy goes over memory
-# again and again: in convolutions (patches), attention (scores), norms. Hardly any FLOP are in the norms, and still they take a share of the time that nobody would guess from a table of
-# multiply-adds: such tables count what arithmetic holds up, and norms are held up by memory.
+# The linear layers take the most and gain the least, for BLAS is near the top already. Kernels gain where NumPy goes
+# over memory again and again: in convolutions (patches), attention (scores), norms. Hardly any FLOP are in the norms,
+# and still they take a share of the time that nobody would guess from a table of multiply-adds: such tables count what
+# arithmetic holds up, and norms are held up by memory.
 #
 # ## Amdahl's law: what can still be gained
 #
@@ -469,8 +477,9 @@ plt.show()
 #
 # $$ \frac{1}{(1 - p) + p / s} \le \frac{1}{1 - p} $$
 #
-# times as fast: once a part has become cheap, more work on it is wasted. The roof's time says for each kind of operation what a perfect
-# kernel could still give, before anybody writes it; the last column, what it would give if that kind cost nothing at all.
+# times as fast: once a part has become cheap, more work on it is wasted. The roof's time says for each kind of
+# operation what a perfect kernel could still give, before anybody writes it; the last column, what it would give if
+# that kind cost nothing at all.
 
 # %%
 for way in WAYS:
@@ -482,10 +491,10 @@ for way in WAYS:
     print(f"everything at its roof, and no Python: {whole[way] / sum(floor.values()):.2f} x\n")
 
 # %% [markdown]
-# The norms behind linear layers can really be had at almost no cost. At inference such a norm is a scale and a shift of each channel,
-# and they merge into the product ([notebook 3](03_batch_norm.ipynb)): $s_c W_c$ instead of $W_c$, and a bias. The package
-# does not do that by itself, since its models stay trainable. But as a backend it is ten lines: a linear layer without
-# a bias waits until its norm comes.
+# The norms behind linear layers can really be had at almost no cost. At inference such a norm is a scale and a shift of
+# each channel, and they merge into the product ([notebook 3](03_batch_norm.ipynb)): $s_c W_c$ instead of $W_c$, and a
+# bias. The package does not do that by itself, since its models stay trainable. But as a backend it is ten lines: a
+# linear layer without a bias waits until its norm comes.
 #
 # **Prediction.** With Amdahl's law for the norms that go: how many times as fast will the network be?
 
@@ -535,20 +544,22 @@ for way, calls in network.items():
 del BACKENDS["folding"]
 
 # %% [markdown]
-# On a quiet machine the measured gain is a little below the limit, for what goes does not go altogether: the bias has to be added, and the
-# hardswish of the MLP is still there. The kernel does both while the tile is in registers; NumPy makes a pass for each, and so
-# has less of the gain.
+# What goes does not go altogether: the bias has to be added, and the hardswish of the MLP is still there. The kernel
+# does both while the tile is in registers; NumPy makes a pass for each. So the measured gain should be below the limit.
+# Where it is above, something has changed that the law takes as constant: with one large array less, more of the caches
+# is left to the others, and less memory has to be fetched from the system. Or the machine was busy with something else.
 #
-# **Limitation.** A roofline is a drawing with two numbers. It takes each operation as if it were alone and its arrays all
-# came from one place; it counts a maximum or an exponential like a multiply-add; a store may first read what it overwrites, which
-# we left out. Our peak was measured with the products that are then compared with it: they cannot come out far above it, whatever
-# the truth is. And it is one core: several share the bandwidth, so that the slope rises less than the top, and more
-# operations are held up by memory.
+# **Limitation.** A roofline knows two numbers of a machine. It takes each operation as if it were alone and its arrays
+# all came from one place; it counts a maximum or an exponential like a multiply-add; a store may first read what it
+# overwrites, which we left out. Our peak was measured with the products that are then compared with it: they cannot
+# come out far above it, whatever the truth is. And it is one core: several share the bandwidth, so that the slope rises
+# less than the top, and more operations are held up by memory.
 #
 # ## The same numbers by several routes
 #
-# Speed is worth nothing if the result is another one. One value of the product by every way of computing it; the multiply-adds
-# of a network from the arrays that went by, from the architecture, and of a block by hand; the logits, folded or not.
+# Speed is worth nothing if the result is another one. One value of the product by every way of computing it; the
+# multiply-adds of a network from the arrays that went by, from the architecture, and of a block by hand; the logits,
+# folded or not.
 
 # %% tags=["final-check"]
 by_sum = sum(float(a) * float(b) for a, b in zip(x[2], w[17], strict=True))
@@ -571,8 +582,8 @@ for way, calls in network.items():
 #
 # ## Exercises
 #
-# **Exercise 1.** The linear layer for a single token: what is its intensity, and what does it become for very many tokens? How many
-# tokens does it take for half of that? (Hint: $1/I$ is easier to add up than $I$.)
+# **Exercise 1.** The linear layer for a single token: what is its intensity, and what does it become for very many
+# tokens? How many tokens does it take for half of that? (Hint: $1/I$ is easier to add up than $I$.)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # 1/I = 4 (MK + NK + MN) / (2 MNK) = 2 (1/N + 1/M + 1/K)
@@ -588,9 +599,9 @@ print(f"one token {intensity(1):.2f}, very many {limit:.1f}, half of it at {half
 assert np.isclose(intensity(half), limit / 2) and np.isclose(intensity(1e12), limit) and intensity(1) < 0.5
 
 # %% [markdown]
-# **Exercise 2.** A program is parallel in 90 % of its time. With how many cores does it run five times as fast, half of what any
-# number of cores can give? Compute it, then let the kernels use all cores: what share of the network does Amdahl's law
-# say is parallel? (On a busy machine the answer may make no sense. Why?)
+# **Exercise 2.** A program is parallel in 90 % of its time. With how many cores does it run five times as fast, half of
+# what any number of cores can give? Compute it, then let the kernels use all cores: what share of the network does
+# Amdahl's law say is parallel? (On a busy machine the answer may make no sense. Why?)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 cores = next(n for n in range(1, 100) if 1 / (0.1 + 0.9 / n) >= 5 - 1e-9)
