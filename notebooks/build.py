@@ -84,6 +84,8 @@ def broken_rules(notebook: Any, seconds: float) -> list[str]:
     if not all(cell.metadata.get("jupyter", {}).get("source_hidden") for cell in solutions):
         broken.append("a solution is not hidden")
     broken += [f"stderr: {output.text.strip()[:200]}" for output in outputs if output.get("name") == "stderr"]
+    # What drawing raises at the end of a cell is an output, and does not stop the notebook.
+    broken += [f"error: {output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"]
     if seconds > SECONDS:
         broken.append(f"took {seconds:.0f} s, {SECONDS} are allowed")
     return broken

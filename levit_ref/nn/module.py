@@ -17,7 +17,7 @@ from levit_ref.runtime import computes_again
 T = TypeVar("T")
 
 Again: TypeAlias = Callable[[], Array]
-"""Computes the output of a component's most recent forward pass again, to the same bits.
+"""Computes the output of a component's latest forward pass again: the same bits, if no parameter changed since then.
 
 Whoever needs that output as an input in the backward pass keeps this in its place. Only for what takes one pass over
 memory, and only where no tap came between, which might have replaced the value.
