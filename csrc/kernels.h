@@ -96,8 +96,8 @@ struct Kernels {
                            Activation activation, float* y);
     // dx (M, K) = dy (M, N) weight (N, K)
     void (*linear_backward_x)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float* dy, const float* weight, float* dx);
-    // dweight (N, K) = dy (M, N)^T x (M, K)
-    void (*linear_backward_weight)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float* dy, const float* x,
+    // dweight (N, K) = dy (M, N)^T x (M, K); with `add` it is added to what dweight holds
+    void (*linear_backward_weight)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float* dy, const float* x, bool add,
                                    float* dweight);
     // y (B, H_out, W_out, C_out) = sum over the kernel of x (B, H, W, C_in) times weight (C_out, kH, kW, C_in)
     void (*conv2d_forward)(const Conv2d& conv, const Images& x, const float* weight, float* y);

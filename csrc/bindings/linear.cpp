@@ -32,15 +32,15 @@ Array linear_backward_x(const Array& dy, const Array& weight) {
     return dx;
 }
 
-Array linear_backward_weight(const Array& dy, const Array& x) {
+Array linear_backward_weight(const Array& dy, const Array& x, const std::optional<Array>& add_to) {
     const float* dys = floats("dy", dy, {-1, -1});
     const ptrdiff_t M = dy.shape(0), N = dy.shape(1);
     const float* xs = floats("x", x, {M, -1});
     const ptrdiff_t K = x.shape(1);
-    Array dweight = empty({N, K});
-    float* dws = data(dweight);
+    Array dweight = add_to ? *add_to : empty({N, K});
+    float* dws = writable_floats("add_to", dweight, {N, K});
     const py::gil_scoped_release release;
-    kernels().linear_backward_weight(M, N, K, dys, xs, dws);
+    kernels().linear_backward_weight(M, N, K, dys, xs, add_to.has_value(), dws);
     return dweight;
 }
 
@@ -59,7 +59,8 @@ Array sum_rows(const Array& x) {
 void bind_linear(py::module_& m) {
     m.def("linear_forward", linear_forward, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("activation"));
     m.def("linear_backward_x", linear_backward_x, py::arg("dy"), py::arg("weight"));
-    m.def("linear_backward_weight", linear_backward_weight, py::arg("dy"), py::arg("x"));
+    m.def("linear_backward_weight", linear_backward_weight, py::arg("dy"), py::arg("x"),
+          py::arg("add_to") = py::none());
     m.def("sum_rows", sum_rows, py::arg("x"));
 }
 

@@ -56,7 +56,8 @@ inline void linear_backward_x(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float
 // while the next 256 tokens are on their way.
 constexpr ptrdiff_t TOKEN_CHUNK = 256, CHANNEL_BLOCK = 256;
 
-inline void linear_backward_weight(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float* dy, const float* x,
+// With `add` the sums begin with what dweight holds, so that gradients add up without a pass of their own.
+inline void linear_backward_weight(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float* dy, const float* x, bool add,
                                    float* dweight) {
     // Every task owns a block of dW and walks through all tokens: nothing to add up between threads.
     const ptrdiff_t wanted = num_threads() == 1 ? 1 : TASKS_PER_THREAD * num_threads();
@@ -65,7 +66,7 @@ inline void linear_backward_weight(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const 
         const ptrdiff_t i0 = N * t / blocks, i1 = N * (t + 1) / blocks;
         for (ptrdiff_t m = 0; m < M; m += TOKEN_CHUNK) {
             Epilogue epilogue;
-            epilogue.accumulate = m > 0;
+            epilogue.accumulate = add || m > 0;
             const float* next = x + (m + TOKEN_CHUNK) * K;
             Upcoming upcoming{next, next + TOKEN_CHUNK * K, dy + (m + TOKEN_CHUNK) * N};
             multiply<Layout::columns, Panels::in_place>(i1 - i0, K, {smaller(TOKEN_CHUNK, M - m)},

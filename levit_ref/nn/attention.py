@@ -6,6 +6,7 @@ Axes: ``B`` batch, ``N`` tokens, ``C`` channels, ``h`` heads, ``D`` key channels
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import ClassVar
 
 import numpy as np
@@ -295,7 +296,8 @@ def _split_heads(x: Array, heads: int, *widths: int) -> list[Array]:
     """(B, N, h (d + e + ...)) to its columns (B, h, N, d), (B, h, N, e), ..., views; without widths there is one."""
     B, N, C = x.shape
     of_heads = x.reshape(B, N, heads, C // heads).transpose(0, 2, 1, 3)
-    return np.split(of_heads, np.cumsum(widths)[:-1], axis=-1)
+    widths = widths or (C // heads,)
+    return [of_heads[..., end - width : end] for width, end in zip(widths, accumulate(widths), strict=True)]
 
 
 def _room_for_heads(

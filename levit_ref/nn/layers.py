@@ -93,8 +93,7 @@ class Linear(Module):
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""
-        dx, dweight, dbias = F.linear_backward(dy, self.recall())
-        self.weight.grad += dweight
+        dx, _, dbias = F.linear_backward(dy, self.recall(), add_to=self.weight.grad)
         if self.bias is not None and dbias is not None:
             self.bias.grad += dbias
         return dx

@@ -74,7 +74,7 @@ def check_linear(x: Array, weight: Array, bias: Array | None, activation: str) -
     activations.check_name("linear", activation)
 
 
-def linear_backward(dy: Array, saved: LinearSaved) -> tuple[Array, Array, Array | None]:
+def linear_backward(dy: Array, saved: LinearSaved, *, add_to: Array | None = None) -> tuple[Array, Array, Array | None]:
     """Gradients of :func:`linear_forward`.
 
     From ``dL = sum_mo dy[m, o] d(y[m, o])`` and the formula of the forward pass::
@@ -87,26 +87,34 @@ def linear_backward(dy: Array, saved: LinearSaved) -> tuple[Array, Array, Array 
     ----------
     dy : ndarray, shape (..., C_out)
     saved : LinearSaved
+    add_to : ndarray, shape (C_out, C_in), optional
+        The gradient of the weight is added to it, in place: sums of gradients without another pass over memory.
 
     Returns
     -------
     dx : ndarray, shape (..., C_in)
     dweight : ndarray, shape (C_out, C_in)
+        The array ``add_to`` where it is given.
     dbias : ndarray, shape (C_out,), or None if the forward pass had no bias
     """
     x, weight, bias, activation = saved
     C_out, C_in = weight.shape
-    check_linear_backward(dy, saved)
+    check_linear_backward(dy, saved, add_to)
     if activation != "identity":
         dy = activations.backward(activation, dy, linear_forward(x, weight, bias)[0])
     dy2 = dy.reshape(-1, C_out)  # (M, C_out)
     dx = (dy2 @ weight).reshape(x.shape)  # (..., C_in)
     dweight = dy2.T @ x.reshape(-1, C_in)  # (C_out, C_in)
+    if add_to is not None:
+        add_to += dweight
+        dweight = add_to
     dbias = dy2.sum(axis=0) if bias is not None else None  # (C_out,)
     return dx, dweight, dbias
 
 
-def check_linear_backward(dy: Array, saved: LinearSaved) -> None:
-    """Raise unless ``dy`` has the shape of the result."""
-    check_floating("linear_backward", dy=dy, weight=saved.weight)
+def check_linear_backward(dy: Array, saved: LinearSaved, add_to: Array | None = None) -> None:
+    """Raise unless ``dy`` has the shape of the result, and ``add_to`` that of the weight."""
+    check_floating("linear_backward", dy=dy, weight=saved.weight, add_to=add_to)
+    if add_to is not None:
+        check_shape("linear_backward", "add_to", add_to, saved.weight.shape, "the shape of the weight")
     check_shape("linear_backward", "dy", dy, (*saved.x.shape[:-1], len(saved.weight)), "the shape of y")

@@ -62,6 +62,32 @@ def test_nothing_beyond_the_arrays_is_touched() -> None:
         assert np.isfinite(dweight).all()
 
 
+@few
+@given(M=sizes, C_in=sizes, C_out=sizes)
+def test_the_gradient_of_the_weight_is_added(M: int, C_in: int, C_out: int) -> None:
+    x, weight, dy, before = normal(0, M, C_in), normal(1, C_out, C_in), normal(2, M, C_out), normal(3, C_out, C_in)
+    _, saved = F.linear_forward(x, weight)
+    _, alone, _ = F.linear_backward(dy, saved)
+    for add_to in (np.zeros_like(before), before.copy(), misaligned(before), np.asfortranarray(before)):
+        expected = alone.astype(np.float64) + add_to
+        _, dweight, _ = F.linear_backward(dy, saved, add_to=add_to)
+        assert dweight is add_to
+        assert_close(add_to, expected, terms=M + 1, scale=3 * np.sqrt(M + 1))
+
+
+def test_the_gradient_of_the_weight_needs_room() -> None:
+    _, saved = F.linear_forward(normal(0, 4, 5), normal(1, 3, 5))
+    dy = normal(2, 4, 3)
+    with pytest.raises(ValueError, match=r"add_to has shape \(5, 3\), expected \(3, 5\) \(the shape of the weight\)"):
+        F.linear_backward(dy, saved, add_to=np.zeros((5, 3), np.float32))
+    with pytest.raises(TypeError, match="add_to is float64 but dy is float32"):
+        F.linear_backward(dy, saved, add_to=np.zeros((3, 5)))
+    read_only = np.zeros((3, 5), np.float32)
+    read_only.flags.writeable = False
+    with pytest.raises(ValueError, match="add_to"):
+        F.linear_backward(dy, saved, add_to=read_only)
+
+
 def test_the_same_bits_for_any_threads(restore_threads: None) -> None:
     x, weight, dy = normal(0, 700, 96), normal(1, 80, 96), normal(2, 700, 80)
 

@@ -44,6 +44,16 @@ def test_without_bias_its_gradient_is_none(rng: np.random.Generator) -> None:
     assert linear_backward(np.ones_like(y), saved)[2] is None
 
 
+def test_the_gradient_of_the_weight_is_added(rng: np.random.Generator) -> None:
+    y, saved = linear_forward(rng.standard_normal((2, 3)), rng.standard_normal((4, 3)))
+    before = rng.standard_normal((4, 3))
+    add_to = before.copy()
+    assert linear_backward(y, saved, add_to=add_to)[1] is add_to
+    np.testing.assert_allclose(add_to, before + linear_backward(y, saved)[1])
+    with pytest.raises(ValueError, match=r"add_to has shape \(3, 4\), expected \(4, 3\)"):
+        linear_backward(y, saved, add_to=before.T)
+
+
 def test_channels_that_do_not_fit_are_named() -> None:
     with pytest.raises(ValueError, match=r"x .*shape \(2, 3\), weight .*shape \(4, 5\); C_in differs"):
         linear_forward(np.ones((2, 3)), np.ones((4, 5)))

@@ -20,15 +20,18 @@ def linear_forward(
     return y, LinearSaved(x, weight, bias, activation)
 
 
-def linear_backward(dy: Array, saved: LinearSaved) -> tuple[Array, Array, Array | None]:
+def linear_backward(dy: Array, saved: LinearSaved, *, add_to: Array | None = None) -> tuple[Array, Array, Array | None]:
     """See :func:`levit_ref.ops.linear_backward`."""
     x, weight, bias, activation = saved
     if not serves(dy):
-        return ops.linear_backward(dy, saved)
-    check_linear_backward(dy, saved)
+        return ops.linear_backward(dy, saved, add_to=add_to)
+    check_linear_backward(dy, saved, add_to)
     if activation != "identity":
         dy = activation_backward(activation, dy, linear_forward(x, weight, bias)[0])
     dy2, x2, weight = rows(dy), rows(x), rows(weight)  # (M, C_out), (M, C_in), (C_out, C_in)
     dx: Array = _native.linear_backward_x(dy2, weight).reshape(x.shape)
     dbias: Array | None = _native.sum_rows(dy2) if bias is not None else None
-    return dx, _native.linear_backward_weight(dy2, x2), dbias
+    if add_to is None or add_to.flags.c_contiguous:
+        return dx, _native.linear_backward_weight(dy2, x2, add_to), dbias
+    add_to += _native.linear_backward_weight(dy2, x2)
+    return dx, add_to, dbias
