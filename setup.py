@@ -1,8 +1,9 @@
 """Builds the C++ extension of csrc/; everything else about the package is in pyproject.toml.
 
 ``kernels.cpp`` holds all kernels and is compiled once for each instruction set, with the compiler's flags for it; the
-best one that the processor has is chosen when the package is imported. Where the extension cannot be built, the
-package is installed without it: a line says so, and ``levit_ref.backends()`` says why.
+best one that the processor has is chosen when the package is imported. Instruction sets whose flags the compiler does
+not know are left out, and a line says so. Where the extension cannot be built, the package is installed without it: a
+line says so, and ``levit_ref.backends()`` says why.
 
 ``LEVIT_REF_CXXFLAGS`` adds flags for compiler and linker, behind all others: ``-fsanitize=address -O1``, for example.
 """
@@ -81,7 +82,14 @@ class BuildKernels(build_ext):
         """Compile and link, the sources side by side."""
         if self.compiler.compiler_type == "msvc":
             raise RuntimeError("the kernels need GCC or Clang (vector extensions), and this is MSVC")
+        from pybind11.setup_helpers import has_flag
+
         extra = added_flags()
+        refused = {
+            isa: [flag for flag in flags if not has_flag(self.compiler, flag)]
+            for isa, flags in instruction_sets().items()
+        }
+        compiled_in = {isa: flags for isa, flags in instruction_sets().items() if not refused[isa]}
 
         def compile_one(job: tuple[str, str, list[str]]) -> list[str]:
             source, folder, flags = job
@@ -94,13 +102,17 @@ class BuildKernels(build_ext):
             )
 
         kernels = str(CSRC / "kernels.cpp")
-        jobs = [(kernels, isa, [f"-DLEVIT_ISA={isa}", *flags]) for isa, flags in instruction_sets().items()]
-        jobs += [(source, "common", []) for source in extension.sources if source != kernels]
+        jobs = [(kernels, isa, [f"-DLEVIT_ISA={isa}", *flags]) for isa, flags in compiled_in.items()]
+        has = [f"-DLEVIT_HAS_{isa}" for isa in compiled_in]
+        jobs += [(source, "common", has) for source in extension.sources if source != kernels]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = [path for paths in pool.map(compile_one, jobs) for path in paths]
         self.compiler.link_shared_object(
             objects, self.get_ext_fullpath(extension.name), target_lang="c++", extra_postargs=["-pthread", *extra]
         )
+        for isa, flags in refused.items():
+            if flags:
+                tell_user(f"levit_ref: built without kernels for {isa}: the compiler refuses {' '.join(flags)}")
 
     def _module_and_note(self) -> tuple[Path, Path]:
         module = Path(self.get_ext_fullpath("levit_ref._native"))  # in the source tree if self.inplace

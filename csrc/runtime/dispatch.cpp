@@ -13,14 +13,17 @@ const Kernels* chosen = nullptr;
 const std::vector<Isa>& instruction_sets() {
 #if defined(__x86_64__)
     // What the compiler may use where setup.py says -march=x86-64-v3; no processor has these without the rest of it.
-    const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
-                    __builtin_cpu_supports("bmi2");
+    [[maybe_unused]] const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                                     __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
 #endif
+    // setup.py defines LEVIT_HAS_... for each that the compiler knows, and compiles kernels.cpp for those.
     static const std::vector<Isa> all = {
-#if defined(__x86_64__)
+#if defined(LEVIT_HAS_avx512)
         {"avx512", kernels_avx512,
          v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd")},
+#endif
+#if defined(LEVIT_HAS_avx2)
         {"avx2", kernels_avx2, v3},
 #endif
         {"baseline", kernels_baseline, true},
