@@ -48,7 +48,8 @@ def load(script: Path) -> Any:
 def run(notebook: Any) -> float:
     """Execute every cell in a fresh kernel; returns the seconds it took."""
     start = time.perf_counter()
-    NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": str(FOLDER)}}).execute()
+    place = {"metadata": {"path": str(FOLDER)}}
+    NotebookClient(notebook, timeout=SECONDS, coalesce_streams=True, resources=place).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of day
     return time.perf_counter() - start

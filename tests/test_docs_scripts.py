@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 import levit_ref
 from levit_ref.checkpoints import load_model
 from levit_ref.data import Augmentation, load_dataset
+from levit_ref.nn import count_macs, count_parameters
 from levit_ref.training import RunFolder, TrainConfig, evaluate, train
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +30,12 @@ def make_pretrained(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def make_results(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     return import_module("make_results")
+
+
+@pytest.fixture
+def make_ablations(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    return import_module("make_ablations")
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +137,48 @@ def test_a_run_is_recorded_and_gets_its_row(
     }
     with pytest.raises(ValueError, match="no table"):
         make_results.with_row("# Nothing\n", old)
+
+
+def test_ablations_are_trained_and_recorded_once(
+    make_ablations: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second call reads the runs that are done, adds those that are not, and keeps the order of the chart."""
+    results = tmp_path / "ablations.json"
+    tiny = {"dataset": "shapes", "epochs": 1, "train_size": 64, "test_size": 50, "batch_size": 32}
+    monkeypatch.setattr(make_ablations, "RESULTS", results)
+    monkeypatch.setattr(make_ablations, "SETTINGS", tiny)
+    trained = []
+    monkeypatch.setattr(
+        make_ablations, "train", lambda config, *a, **k: trained.append(config.model) or train(config, *a, **k)
+    )
+
+    def call(*arguments: str) -> dict[str, Any]:
+        monkeypatch.setattr("sys.argv", ["make_ablations.py", str(tmp_path / "runs"), *arguments])
+        make_ablations.main()
+        document: dict[str, Any] = json.loads(results.read_text())
+        return document
+
+    call("--only", "a5_no_attention_bias", "--seeds", "1")
+    document = call("--only", "a5_no_attention_bias", "base", "teacher", "--seeds", "0", "1")
+    assert trained.count("levit_250k_32px_a5_no_attention_bias") == 2
+    assert len(trained) == 6
+    assert document["settings"] == tiny
+    assert list(document["networks"]) == ["base", "a5_no_attention_bias", "teacher"]
+    for what, entry in document["networks"].items():
+        assert [run["seed"] for run in entry["runs"]] == [0, 1]
+        for run in entry["runs"]:
+            last = json.loads((tmp_path / "runs" / f"{what}-{run['seed']}" / "metrics.jsonl").read_text())
+            assert run["test_accuracy"] == last["test_accuracy"]
+    sizes = {what: (entry["parameters"], entry["macs"]) for what, entry in document["networks"].items()}
+    model = levit_ref.create_model("levit_250k_32px", num_classes=10)
+    assert sizes["base"] == (count_parameters(model), count_macs(model))
+    assert sizes["teacher"][0] == sizes["base"][0] + count_parameters(model.head)
+    taught = TrainConfig.load(tmp_path / "runs" / "teacher-0" / "config.toml")
+    assert taught.two_heads
+    assert Path(taught.teacher or "").name == "levit_1m_32px-cifar10.safetensors"
+    with pytest.raises(SystemExit, match="delete it first"):
+        call("--only", "base", "--seeds", "0", "--pictures", "others")
+
+
+def test_every_ablation_of_the_paper_has_a_bar(make_ablations: ModuleType) -> None:
+    assert [name[:2] for name in make_ablations.variants()] == ["ba", "a1", "a2", "a3", "a5", "a6", "a7", "te"]
