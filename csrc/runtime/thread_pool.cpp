@@ -20,6 +20,7 @@ namespace levit {
 namespace {
 
 constexpr int SPINS = 20000;  // of some nanoseconds each, before a thread goes to sleep
+constexpr int YIELD_EVERY = 64;  // spins: where there are not enough cores, lets the thread run that is waited for
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -36,6 +37,7 @@ T wait_for_change(const std::atomic<T>& value, T old) {
         const T now = value.load(std::memory_order_acquire);
         if (now != old) return now;
         pause();
+        if (i % YIELD_EVERY == YIELD_EVERY - 1) std::this_thread::yield();
     }
     value.wait(old, std::memory_order_acquire);
     return value.load(std::memory_order_acquire);
