@@ -170,7 +170,7 @@ def _details(name: str) -> str:
 {commands}
 ```
 
-{how["epochs"]} epochs in {how["minutes"]:.0f} minutes{epoch}; levit_ref {how["version"]}, backend {how["backend"]}.
+{how["epochs"]} epochs in {how["minutes"]:.1f} minutes{epoch}; levit_ref {how["version"]}, backend {how["backend"]}.
 Of the {how["test_pictures"]:,} test pictures of {how["pictures"]} the float16 weights get {after} right, the float32
 weights of the run {before}. Which epoch's weights were kept was decided on the same pictures, so this is slightly
 optimistic."""

@@ -232,8 +232,9 @@ twin.set(ylabel="learning rate (dashed)", ylim=(0, None))
 plt.show()
 
 # %% [markdown]
-# By chance it would be one in ten. It learns all the way down the cosine: half of what it knows comes after the learning
-# rate has passed its peak and falls. (Eight epochs, the default of `levit-ref train`, bring 97 %.)
+# By chance it would be one in ten. It learns all the way down the cosine: most of what it knows comes after the learning
+# rate has passed its peak, and the last epoch, in which hardly any of it is left, still adds a few points. (Eight epochs,
+# the default of `levit-ref train`, bring 97 %.)
 #
 # What is still mistaken for what?
 
@@ -351,7 +352,7 @@ plt.show()
 # At first on the test pictures: augmentation makes the training pictures harder, and the accuracy of an epoch is a mean over
 # steps in which the network was worse than at its end. Later the order turns, since the network knows more and more training
 # pictures by heart. In the longest run the last third of the epochs brings the training pictures six points, and the test
-# pictures nothing.
+# pictures a point or, at the dashed line, nothing.
 #
 # The dashed lines are those of an *exponential moving average* of the weights, over the last thousand steps or so. While the
 # steps are large, it is ahead by several points: an average lies nearer to the middle of the valley than the place where the
@@ -411,8 +412,7 @@ plt.show()
 #
 # None of the others costs anything here, and some gain. The pyramid is there to save work on large maps; on 8 x 8 tokens, of
 # which shrinking leaves 16, the same work buys three blocks that see all 64. A vector for each position is learned
-# quickly where there are 64 of them. And what a teacher adds in five epochs cannot be
-# told from what another seed does.
+# quickly where there are 64 of them. And what a teacher adds in five epochs cannot be told from what another seed does.
 #
 # So which parts matter depends on where one asks. What the paper found at its scale, ours neither confirms nor refutes.
 #

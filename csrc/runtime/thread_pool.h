@@ -1,9 +1,9 @@
 // A team of threads that lives as long as the process: a parallel loop costs a fraction of a microsecond.
 //
 // Workers that wait spin for a moment, since the next operation usually follows within microseconds, and then sleep;
-// they yield in between, so that a busy machine gets its cores back. Loops do not nest; a loop that finds the team busy with another Python
-// thread's loop runs in its caller alone. Results must not depend on who runs which task: tasks are handed out as
-// threads become free.
+// they yield in between, so that a busy machine gets its cores back. Loops do not nest; a loop that finds the team busy
+// with another Python thread's loop runs in its caller alone. Results must not depend on who runs which task: tasks are
+// handed out as threads become free.
 #pragma once
 
 #include <stddef.h>
