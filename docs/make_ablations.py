@@ -49,9 +49,12 @@ def config_of(what: str, seed: int, changes: dict[str, Any]) -> TrainConfig:
 
 
 def finished(folder: RunFolder, config: TrainConfig) -> dict[str, Any] | None:
-    """The last line of metrics if the run is done."""
+    """The last line of metrics if the run is done; one that was made with other settings is refused."""
     if not folder.metrics.exists():
         return None
+    places = {name: getattr(config, name) for name in ("data_dir", "teacher", "backend")}
+    if folder.read_config().replace(**places) != config:
+        raise SystemExit(f"{folder.path}: holds a run with other settings; choose another folder of runs")
     (*_, last) = map(json.loads, folder.metrics.read_text(encoding="utf-8").splitlines())
     return last if last["epoch"] == config.epochs else None
 
@@ -79,14 +82,19 @@ def size_of(what: str) -> dict[str, Any]:
     return {"model": model.config.name, "parameters": count_parameters(model), "macs": count_macs(model)}
 
 
-def record(results: Path, what: str, outcome: dict[str, Any], changes: dict[str, Any]) -> None:
+def read_results(results: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """What is recorded so far, which must have been made with the same settings."""
+    if not results.exists():
+        return {"settings": settings, "networks": {}}
+    document: dict[str, Any] = json.loads(results.read_text(encoding="utf-8"))
+    if document["settings"] != settings:
+        raise SystemExit(f"{results}: made with {document['settings']}, and now it is {settings}; delete it first")
+    return document
+
+
+def record(results: Path, what: str, outcome: dict[str, Any], settings: dict[str, Any]) -> None:
     """Put one run into the file, in place of the one with the same seed."""
-    settings = SETTINGS | changes
-    document = {"settings": settings, "networks": {}}
-    if results.exists():
-        document = json.loads(results.read_text(encoding="utf-8"))
-        if document["settings"] != settings:
-            raise SystemExit(f"{results}: made with {document['settings']}, and now it is {settings}; delete it first")
+    document = read_results(results, settings)
     networks = document["networks"]
     entry = networks.setdefault(what, {}) | size_of(what)
     runs = {run["seed"]: run for run in [*entry.get("runs", []), outcome]}
@@ -104,12 +112,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--pictures", help="what to call the pictures, if the dataset's name does not say it")
     args = parser.parse_args()
+    settings = SETTINGS | ({"pictures": args.pictures} if args.pictures else {})
+    read_results(RESULTS, settings)  # before anything is trained
     for seed in args.seeds:
         for what in args.only or variants():
             folder = RunFolder(args.runs / f"{what}-{seed}")
             config = config_of(what, seed, {"data_dir": None if args.data_dir is None else str(args.data_dir)})
             outcome = run(folder, config, Progress())
-            record(RESULTS, what, outcome, {"pictures": args.pictures} if args.pictures else {})
+            record(RESULTS, what, outcome, settings)
             print(f"{what}, seed {seed}: {100 * outcome['test_accuracy']:.2f} % of the test pictures", flush=True)
 
 

@@ -177,7 +177,12 @@ def test_ablations_are_trained_and_recorded_once(
     assert taught.two_heads
     assert Path(taught.teacher or "").name == "levit_1m_32px-cifar10.safetensors"
     with pytest.raises(SystemExit, match="delete it first"):
-        call("--only", "base", "--seeds", "0", "--pictures", "others")
+        call("--only", "base", "--seeds", "2", "--pictures", "others")
+    assert len(trained) == 6  # refused before anything was trained
+    monkeypatch.setattr(make_ablations, "SETTINGS", tiny | {"lr": 1e-4})
+    results.unlink()
+    with pytest.raises(SystemExit, match=r"base-0: holds a run with other settings"):
+        call("--only", "base", "--seeds", "0")
 
 
 def test_every_ablation_of_the_paper_has_a_bar(make_ablations: ModuleType) -> None:
