@@ -1,6 +1,6 @@
 """Measure everything that ``docs/performance.md`` shows, draw its plots, and write its tables.
 
-    python benchmarks/refresh_docs.py                          # all of it, about twenty minutes
+    python benchmarks/refresh_docs.py                          # all of it, about twenty-five minutes
     python benchmarks/refresh_docs.py --only gemm ops_224      # some of it
     python benchmarks/refresh_docs.py --tables-only            # the page again, from the records that are there
     python benchmarks/refresh_docs.py --threads 1 --turns 3    # options for every benchmark
@@ -37,6 +37,8 @@ RUNS = {
     "ops_224": ["ops", *LARGE],
     "memory_32px": ["memory"],
     "memory_224": ["memory", *LARGE],
+    "end_to_end": ["end_to_end"],
+    "inspection": ["inspection"],
 }
 """Benchmark and options, by the name of the record."""
 

@@ -1,6 +1,7 @@
 """The benchmarks run, on the smallest network and for one turn each; no time is asserted."""
 
 import json
+from argparse import Namespace
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -76,6 +77,25 @@ def test_memory(tmp_path: Path) -> None:
     record = run("memory", tmp_path, *TINY)
     assert set(record["bytes"]) == {"NumPy", "PyTorch eager"} | ({"native"} if HAS_NATIVE else set())
     assert all(row["peak"] >= row["before"] > 0 for row in record["bytes"].values())
+
+
+def test_end_to_end(tmp_path: Path) -> None:
+    record = run("end_to_end", tmp_path, "--model", "levit_250k_32px", "--batch", "2", "--steps", "2")
+    benchmark: Any = import_module("end_to_end")
+    assert {name: len(speeds) for name, speeds in record["images_per_second"].items()} == {
+        "bare step": 1,
+        "levit-ref train": 1,
+    }
+    assert record["training_relative_to_bare_step"] > 0
+    assert {"clipping (agc)", "moving average"} <= set(record["seconds_in_a_step"])
+    with pytest.raises(SystemExit, match="clock wall"):
+        benchmark.measure(Namespace(clock="cpu"))
+
+
+def test_inspection(tmp_path: Path) -> None:
+    record = run("inspection", tmp_path, *TINY)
+    assert record["peak"] >= record["announced"] > 0
+    assert {"plain forward pass", "nothing", "everything"} <= set(record["seconds"]["NumPy"])
 
 
 def test_gemm_steps(tmp_path: Path) -> None:

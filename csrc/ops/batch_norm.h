@@ -23,8 +23,7 @@ namespace levit::LEVIT_ISA {
 //   sum (x - k)^2 + 2 d sum (x - k) + rows d^2
 inline void merge_statistics(ptrdiff_t M, ptrdiff_t C, const float* partial, float* mean, float* variance) {
     const ptrdiff_t blocks = row_blocks(M);
-    for (ptrdiff_t c = 0; c < C; c += RUN) {
-        const ptrdiff_t n = smaller(RUN, C - c);
+    for_each_run(C, [&](ptrdiff_t c, ptrdiff_t n) {
         double means[RUN] = {}, squares[RUN] = {};
         for (ptrdiff_t t = 0; t < blocks; ++t) {
             const double rows = static_cast<double>(end_row(t, M) - first_row(t));
@@ -44,7 +43,7 @@ inline void merge_statistics(ptrdiff_t M, ptrdiff_t C, const float* partial, flo
             mean[c + i] = static_cast<float>(means[i]);
             variance[c + i] = static_cast<float>(squares[i] / static_cast<double>(M));
         }
-    }
+    });
 }
 
 // Mean and variance (divided by M) of each channel, reading x once. The mean of squares minus the square of the mean would

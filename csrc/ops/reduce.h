@@ -53,15 +53,21 @@ inline void set_to_zero(float* x, ptrdiff_t n) {
 
 constexpr ptrdiff_t RUN = 64;  // channels that are added up together, in local memory
 
+// f(c, n) for the runs that cover C channels, on all threads: n channels from c on.
+template <class F>
+inline void for_each_run(ptrdiff_t C, F f) {
+    auto run = [&](ptrdiff_t r) { f(r * RUN, smaller(RUN, C - r * RUN)); };
+    parallel_for(ceil_div(C, RUN), run);
+}
+
 // sums[c] = sum over t of partial[t * stride + c]
 inline void add_blocks(ptrdiff_t blocks, ptrdiff_t C, const float* partial, ptrdiff_t stride, float* sums) {
-    for (ptrdiff_t c = 0; c < C; c += RUN) {
-        const ptrdiff_t n = smaller(RUN, C - c);
+    for_each_run(C, [&](ptrdiff_t c, ptrdiff_t n) {
         double total[RUN] = {};
         for (ptrdiff_t t = 0; t < blocks; ++t)
             for (ptrdiff_t i = 0; i < n; ++i) total[i] += partial[t * stride + c + i];
         for (ptrdiff_t i = 0; i < n; ++i) sums[c + i] = static_cast<float>(total[i]);
-    }
+    });
 }
 
 // sums (C,) of the rows of x (M, C)

@@ -252,7 +252,7 @@ class AttentionDownsample(BiasedAttention):
         dkv, kv_columns = _room_for_heads((B, N_k), self.num_heads, (self.key_dim, self.value_dim), dx.dtype)
         self.attend_backward(dx, q_columns + kv_columns, tap)
         dx = self.kv.backward(dkv, tap.scope("kv"))  # (B, N_k, C_in)
-        dx = dx + self.q.backward(dq, tap.scope("q"))
+        dx, _ = F.residual_forward(dx, self.q.backward(dq, tap.scope("q")))  # the sum
         return dx if self.norm is None else self.norm.backward(tap("norm", dx))
 
 
