@@ -259,7 +259,7 @@ for i in np.argsort(confusion, axis=None)[::-1][:3]:
 # above, which has seen right labels.
 #
 # **Prediction.** A network that is told a wrong label three times in ten: how often is it right on the test pictures, after
-# four epochs? And with the teacher, which of its two heads is right more often?
+# three epochs? And with the teacher, which of its two heads is right more often?
 
 # %%
 rng = np.random.default_rng(0)
@@ -268,7 +268,7 @@ wrong = rng.random(6000) < 0.3
 labels[wrong] = (labels[wrong] + rng.integers(1, 10, wrong.sum())) % 10
 noisy = Datasets(ArrayDataset(training_set.images[:6000], labels, training_set.classes), test_set)
 save_model(f"{runs.name}/teacher.safetensors", model)
-student = {"epochs": 4, "eval_every": 4}
+student = {"epochs": 3, "eval_every": 3}
 train(TrainConfig.resolve(student), f"{runs.name}/alone", datasets=noisy, progress=quiet)
 taught = TrainConfig.resolve(student | {"teacher": f"{runs.name}/teacher.safetensors"})
 train(taught, f"{runs.name}/taught", datasets=noisy, progress=quiet)

@@ -1,6 +1,7 @@
 """The benchmarks run, on the smallest network and for one turn each; no time is asserted."""
 
 import json
+import re
 from argparse import Namespace
 from collections.abc import Iterator
 from importlib import import_module
@@ -131,3 +132,5 @@ def test_the_page_says_what_was_measured() -> None:
     assert refresh.filled(page) == page, "python benchmarks/refresh_docs.py --tables-only"
     drawn = {f"performance/{name}.svg" for name in refresh.RUNS if refresh.record_of(name)}
     assert all((refresh.DOCS / name).exists() for name in drawn)
+    shown = set(re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page))
+    assert shown and shown <= drawn

@@ -49,11 +49,17 @@ struct Loop {
     void* context;
 };
 
+// A thread's share of a loop's tasks, from which others take when they are done with theirs.
+struct alignas(64) Share {
+    std::atomic<ptrdiff_t> next{0};
+    ptrdiff_t end = 0;
+};
+
 class Team {
 public:
-    explicit Team(int threads) {
+    explicit Team(int threads) : shares_(threads) {
         try {
-            for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+            for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
         } catch (const std::system_error& error) {
             dismiss();
             throw std::runtime_error("cannot start " + std::to_string(threads) + " threads: " + error.what());
@@ -64,10 +70,14 @@ public:
 
     void run(const Loop& loop) {
         loop_ = loop;
-        next_.store(0, std::memory_order_relaxed);
+        const ptrdiff_t threads = static_cast<ptrdiff_t>(shares_.size());
+        for (ptrdiff_t i = 0; i < threads; ++i) {
+            shares_[i].next.store(loop.tasks * i / threads, std::memory_order_relaxed);
+            shares_[i].end = loop.tasks * (i + 1) / threads;
+        }
         working_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
         start();
-        do_tasks();
+        do_tasks(0);
         for (int left = working_.load(std::memory_order_acquire); left > 0;) left = wait_for_change(working_, left);
         if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
     }
@@ -84,32 +94,38 @@ private:
         round_.notify_all();
     }
 
-    void work() {
+    void work(size_t me) {
         for (uint32_t seen = 0;;) {
             seen = wait_for_change(round_, seen);
             if (quitting_) return;
-            do_tasks();
+            do_tasks(me);
             if (working_.fetch_sub(1, std::memory_order_acq_rel) == 1) working_.notify_one();
         }
     }
 
-    void do_tasks() {
+    // The own share first. One operation after another is cut along the same rows or images, so a thread finds in its
+    // caches what it has written there itself. Where the cores do not share a cache, handing tasks out one by one to
+    // whoever is free makes a training step a tenth longer.
+    void do_tasks(size_t me) {
         try {
-            for (ptrdiff_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < loop_.tasks;)
-                loop_.task(loop_.context, i);
+            for (size_t k = 0; k < shares_.size(); ++k) {
+                Share& share = shares_[(me + k) % shares_.size()];
+                for (ptrdiff_t i; (i = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;)
+                    loop_.task(loop_.context, i);
+            }
         } catch (...) {  // no memory for scratch: the caller of run() shall know
             const std::lock_guard lock(error_lock_);
             error_ = std::current_exception();
         }
     }
 
+    std::vector<Share> shares_;  // by thread; the first is the caller's
     std::vector<std::thread> workers_;
     Loop loop_{};
     bool quitting_ = false;
     std::exception_ptr error_;
     std::mutex error_lock_;
     alignas(64) std::atomic<uint32_t> round_{0};
-    alignas(64) std::atomic<ptrdiff_t> next_{0};
     alignas(64) std::atomic<int> working_{0};
 };
 

@@ -2,8 +2,8 @@
 //
 // Workers that wait spin for a moment, since the next operation usually follows within microseconds, and then sleep;
 // they yield in between, so that a busy machine gets its cores back. Loops do not nest; a loop that finds the team busy
-// with another Python thread's loop runs in its caller alone. Results must not depend on who runs which task: tasks are
-// handed out as threads become free.
+// with another Python thread's loop runs in its caller alone. Each thread begins with its own share of the tasks, which
+// follow each other, and then helps the others: results must not depend on who runs which task.
 #pragma once
 
 #include <stddef.h>
