@@ -60,6 +60,39 @@ void every_task_runs_once() {
     }
 }
 
+void each_thread_begins_with_its_own_share() {
+    constexpr int THREADS = 3;
+    set_num_threads(THREADS);
+    std::vector<std::thread::id> first(THREADS);
+    for (int round = 0; round < 100; ++round) {
+        std::atomic<int> begun{0};
+        auto task = [&](ptrdiff_t i) {
+            ++begun;
+            while (begun < THREADS) std::this_thread::yield();  // so that nobody is free to help
+            const std::thread::id self = std::this_thread::get_id();
+            if (round == 0) first[i] = self;
+            CHECK(first[i] == self);
+        };
+        parallel_for(THREADS, task);
+        CHECK(first[0] == std::this_thread::get_id());
+    }
+}
+
+void who_is_done_helps_the_others() {
+    set_num_threads(2);
+    for (int round = 0; round < 100; ++round) {
+        std::atomic<int> done{0};
+        auto task = [&](ptrdiff_t i) {
+            if (i == 0) {
+                while (done < 9) std::this_thread::yield();  // for all others, half of which are of the same share
+            } else {
+                ++done;
+            }
+        };
+        parallel_for(10, task);
+    }
+}
+
 void workers_wake_up_again() {
     set_num_threads(3);
     for (int round = 0; round < 20; ++round) {
@@ -231,6 +264,8 @@ void buffers_are_taken_and_returned_by_many_threads() {
 int main() {
     CHECK(num_threads() == available_cores());  // the default: before anybody asks for another number
     RUN(every_task_runs_once);
+    RUN(each_thread_begins_with_its_own_share);
+    RUN(who_is_done_helps_the_others);
     RUN(workers_wake_up_again);
     RUN(a_loop_in_a_loop_runs_in_its_thread);
     RUN(an_exception_reaches_the_caller);
