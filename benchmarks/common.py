@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 import levit_ref
-from levit_ref.cli.threads import use_threads
+from levit_ref.runtime import use_threads
 
 Record: TypeAlias = dict[str, Any]
 """What a benchmark measured, as JSON holds it."""

@@ -30,7 +30,8 @@ from rich.console import Console
 
 import levit_ref
 from levit_ref.data import ArrayDataset, Loader
-from levit_ref.training import Datasets, Progress, TrainConfig, evaluate, load_datasets, train
+from levit_ref.evaluation import evaluate
+from levit_ref.training import Datasets, Progress, TrainConfig, load_datasets, train
 from levit_ref.training.parts import Parts, build
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -116,7 +116,7 @@ class TorchStep:
         self.torch = torch
         ours = task.network()
         images, labels = task.pictures()
-        self.model = TorchLeViT(ours.config, CLASSES, ours.stem.resolution).train()
+        self.model = TorchLeViT(ours.config, CLASSES, ours.stem.grid.shape).train()
         self.model.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in ours.state_dict().items()})
         self.images, self.labels = torch.from_numpy(images), torch.from_numpy(labels)
         if channels_last:

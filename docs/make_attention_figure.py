@@ -39,7 +39,7 @@ def main() -> None:
     with model.inference():
         logits = model(normalise(pictures, metadata.mean, metadata.std), tap=tap)
     probs, bias = seen[f"{BLOCK}.probs"], seen[f"{BLOCK}.bias"]  # (3, heads, N, N), (heads, N, N)
-    H, W = model.stages[0].resolution
+    H, W = model.stages[0].grid.shape
     heads = probs.shape[1]
     query = (H // 2) * W + W // 2
     pixels = model.image_size[0] // H

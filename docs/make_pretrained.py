@@ -26,8 +26,9 @@ import numpy as np
 import levit_ref
 from levit_ref.checkpoints import load_metadata, load_model, save_model
 from levit_ref.data import Augmentation, Dataset, load_dataset, normalise
+from levit_ref.evaluation import evaluate
 from levit_ref.nn import LeViT, count_parameters
-from levit_ref.training import RunFolder, evaluate
+from levit_ref.training import RunFolder
 
 MOST_BYTES = 4_000_000
 BOX = Path(str(resources.files("levit_ref.pretrained")))

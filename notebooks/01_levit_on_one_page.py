@@ -30,8 +30,8 @@ import numpy as np
 from matplotlib.cbook import get_sample_data
 
 import levit_ref
-from levit_ref.cli.published import PUBLISHED
 from levit_ref.data import normalise, read_picture
+from levit_ref.evaluation.published import PUBLISHED
 from levit_ref.inspection import stage_grid
 from levit_ref.nn import component_costs, cost_ledger, count_macs, count_parameters
 

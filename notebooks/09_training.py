@@ -35,7 +35,8 @@ import levit_ref
 from levit_ref import ops
 from levit_ref.checkpoints import load_model, save_model
 from levit_ref.data import ArrayDataset, Loader, make_shapes, normalise
-from levit_ref.training import AdamW, Datasets, Progress, TrainConfig, WarmupCosine, evaluate, train
+from levit_ref.evaluation import evaluate
+from levit_ref.training import AdamW, Datasets, Progress, TrainConfig, WarmupCosine, train
 from levit_ref.training.flat import decay_mask
 from levit_ref.training.objective import Objective
 

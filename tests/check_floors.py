@@ -18,7 +18,9 @@ FLOORS = {
     "runtime": 2,
     "nn": 3,
     "configs": 4,
+    "files": 1,
     "data": 5,
+    "evaluation": 5,
     "checkpoints": 5,
     "inspection": 5,
     "training": 5,
@@ -27,7 +29,7 @@ FLOORS = {
     "cli": 8,
     "__main__": 9,
 }
-SIDEWAYS = {("training", "data"), ("training", "checkpoints")}
+SIDEWAYS = {("training", "data"), ("training", "checkpoints"), ("training", "evaluation"), ("evaluation", "data")}
 """The only imports allowed between places of one floor."""
 
 

@@ -58,7 +58,7 @@ def test_128s_for_small_images() -> None:
     model = levit_ref.create_model("levit_128s_32px", num_classes=10)
     assert model.image_size == (32, 32)
     assert model.head_dist is None
-    assert model.stem.resolution == (8, 8)
+    assert model.stem.grid.shape == (8, 8)
     assert round(count_parameters(model) / 1e6, 2) == 6.98
 
 

@@ -3,7 +3,6 @@
 Start with :func:`save_model` and :func:`load_model`; :func:`load_weights` reads other projects' files.
 """
 
-from levit_ref.checkpoints.atomic import replace_text, replacing
 from levit_ref.checkpoints.files import CheckpointError, read_file, read_tensors, write_file
 from levit_ref.checkpoints.model import (
     ModelMetadata,
@@ -29,8 +28,6 @@ __all__ = [
     "pack_model",
     "read_file",
     "read_tensors",
-    "replace_text",
-    "replacing",
     "save_model",
     "to_timm",
     "unpack_model",

@@ -17,14 +17,14 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from levit_ref.checkpoints.atomic import replacing
+from levit_ref.files import FileError, replacing
 
 METADATA_KEY = "levit_ref"
 """The one key of the safetensors metadata: under it lies a JSON document. One key, because files with several
 would differ from run to run (their order is that of a hash map)."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(FileError):
     """A checkpoint file is damaged or is not what it should be; the message starts with the file."""
 
 

@@ -15,8 +15,8 @@ from levit_ref.cli.models import CHECKPOINT_HELP, check_classes, load_checkpoint
 from levit_ref.cli.options import with_default
 from levit_ref.cli.output import console, print_json, table
 from levit_ref.data import Augmentation, Dataset, load_dataset
+from levit_ref.evaluation import EvalResult, evaluate
 from levit_ref.pretrained import DEFAULT
-from levit_ref.training.evaluate import EvalResult, evaluate
 from levit_ref.training.plots import plot_confusion
 
 

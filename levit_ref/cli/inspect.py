@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from levit_ref.checkpoints import ModelMetadata
-from levit_ref.checkpoints.atomic import replacing
 from levit_ref.cli.errors import Debug
 from levit_ref.cli.models import CHECKPOINT_HELP, check_classes, introduction, load_checkpoint
 from levit_ref.cli.options import with_default
 from levit_ref.cli.output import console, print_json, table
 from levit_ref.data import load_dataset, normalise, read_picture
+from levit_ref.files.atomic import replacing
 from levit_ref.inspection import Activations, run_with_activations
 from levit_ref.inspection.report import report_figures
 from levit_ref.nn import LeViT

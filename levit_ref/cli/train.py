@@ -13,8 +13,8 @@ import typer
 from levit_ref.cli.errors import CommandError, Debug
 from levit_ref.cli.options import with_default
 from levit_ref.cli.output import console
-from levit_ref.cli.threads import use_threads
 from levit_ref.cli.train_options import with_settings
+from levit_ref.runtime import use_threads
 from levit_ref.training import NonFiniteError, Progress, RunFolder, TrainConfig, read_toml, train
 
 RUNS = Path("runs")

@@ -11,11 +11,12 @@ Reading order: `dataset` (what a dataset is), `shapes` and `outlines` (a generat
 
 from __future__ import annotations
 
+from levit_ref.files.download import DownloadError, cache_dir
+
 from .augment import Batch, make_batch, normalise
 from .augmentation import Augmentation
 from .cifar import load_cifar
-from .dataset import ArrayDataset, Dataset, DatasetError, Subset
-from .download import DownloadError, cache_dir
+from .dataset import ArrayDataset, Dataset, Subset
 from .folder import FolderDataset, load_folder, read_picture
 from .loader import Loader
 from .registry import DATASETS, load_dataset
@@ -28,7 +29,6 @@ __all__ = [
     "Augmentation",
     "Batch",
     "Dataset",
-    "DatasetError",
     "DownloadError",
     "FolderDataset",
     "Loader",

@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .archive import read_files
-from .dataset import ArrayDataset, DatasetError, check_labels
-from .download import fetch
-from .pickles import as_text, load_pickled_dict
+from levit_ref.files.archive import read_files
+from levit_ref.files.download import fetch
+from levit_ref.files.errors import FileError
+from levit_ref.files.pickles import as_text, load_pickled_dict
+
+from .dataset import ArrayDataset, check_labels
 
 OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz"
 _SIDE = 32  # pixels
@@ -98,7 +100,7 @@ def load_cifar(
     ------
     FileNotFoundError
         The files are not there, or (`DownloadError`) cannot be downloaded.
-    DatasetError
+    FileError
         A file is truncated, damaged, or does not hold what it should; the message starts with its name.
     """
     if name not in _LAYOUTS:
@@ -135,17 +137,17 @@ def _read_split(place: Path, layout: _Layout, batches: tuple[str, ...]) -> Array
     images = np.concatenate([pictures for pictures, _ in parts])  # (N, 3072)
     labels = np.concatenate([labels for _, labels in parts])  # (N,)
     if not len(images):
-        raise DatasetError(f"{place}: holds no pictures in {', '.join(batches)}")
+        raise FileError(f"{place}: holds no pictures in {', '.join(batches)}")
     return ArrayDataset(images.reshape(-1, 3, _SIDE, _SIDE), labels, classes)
 
 
 def _class_names(source: str, meta: dict[str, Any], key: str) -> tuple[str, ...]:
     names = _value(source, meta, key)
     if not isinstance(names, (list, tuple)) or not names:
-        raise DatasetError(f"{source}: {key!r} must be a list of class names, got {type(names).__name__}")
+        raise FileError(f"{source}: {key!r} must be a list of class names, got {type(names).__name__}")
     classes = tuple(as_text(name, source) for name in names)
     if len(set(classes)) != len(classes):
-        raise DatasetError(f"{source}: {key!r} names a class twice")
+        raise FileError(f"{source}: {key!r} names a class twice")
     return classes
 
 
@@ -156,15 +158,15 @@ def _pictures(
     data = _value(source, batch, "data")
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != _ROW:
         got = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise DatasetError(f"{source}: 'data' must be a uint8 array of shape (n, {_ROW}), got {got}")
+        raise FileError(f"{source}: 'data' must be a uint8 array of shape (n, {_ROW}), got {got}")
     labels = _value(source, batch, labels_key)
     try:
         return data, check_labels(labels, len(data), n_classes)
     except (TypeError, ValueError) as error:  # ValueError also for a ragged list
-        raise DatasetError(f"{source}: {labels_key!r}: {error}") from error
+        raise FileError(f"{source}: {labels_key!r}: {error}") from error
 
 
 def _value(source: str, content: dict[str, Any], key: str) -> Any:
     if key not in content:
-        raise DatasetError(f"{source}: no {key!r} in it, only {', '.join(map(repr, content)) or 'nothing'}")
+        raise FileError(f"{source}: no {key!r} in it, only {', '.join(map(repr, content)) or 'nothing'}")
     return content[key]

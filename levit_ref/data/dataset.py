@@ -13,10 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-class DatasetError(ValueError):
-    """A dataset on disk is damaged or is not what it claims to be; the message starts with the file."""
-
-
 class Dataset(Protocol):
     """A finite collection of labelled RGB pictures of one size."""
 
@@ -39,7 +35,7 @@ class Dataset(Protocol):
         """Return the pictures at `indices`, (B,), as a fresh uint8 array (B, 3, H, W).
 
         Safe to call from several threads at once.  Raises `IndexError` for an index outside
-        ``range(N)`` and `DatasetError` for a picture that cannot be read.
+        ``range(N)`` and `FileError` for a picture that cannot be read.
         """
 
 

@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps
 
-from .dataset import DatasetError, check_indices
+from levit_ref.files.errors import FileError
+
+from .dataset import check_indices
 from .resize import as_size, fit
 
 DEFAULT_IMAGE_SIZE = 224  # pixels, what the paper's networks take
@@ -73,7 +75,7 @@ class FolderDataset:
         return len(self._files)
 
     def batch(self, indices: ArrayLike) -> NDArray[np.uint8]:
-        """Decode the pictures at `indices`, uint8 (B, 3, H, W); a bad file raises `DatasetError` with its name."""
+        """Decode the pictures at `indices`, uint8 (B, 3, H, W); a bad file raises `FileError` with its name."""
         chosen = check_indices(indices, len(self))
         pictures = np.empty((len(chosen), *self.image_shape), np.uint8)
         for place, index in zip(pictures, chosen, strict=True):
@@ -88,7 +90,7 @@ def read_picture(path: str | os.PathLike[str], image_size: int | tuple[int, int]
     ------
     FileNotFoundError
         There is no such file.
-    DatasetError
+    FileError
         The file is not a picture, or is damaged; the message starts with its name.
     """
     size = as_size(image_size)
@@ -98,7 +100,7 @@ def read_picture(path: str | os.PathLike[str], image_size: int | tuple[int, int]
     except FileNotFoundError:
         raise
     except Exception as error:  # a damaged file can fail inside any decoder, with any exception
-        raise DatasetError(f"{os.fspath(path)}: cannot be read as a picture ({error})") from error
+        raise FileError(f"{os.fspath(path)}: cannot be read as a picture ({error})") from error
 
 
 def load_folder(
@@ -119,7 +121,7 @@ def load_folder(
     ------
     FileNotFoundError
         The folder does not exist.
-    DatasetError
+    FileError
         There is no class folder, a class without pictures, or a class of the test that was never trained.
     """
     if split not in ("train", "test"):
@@ -134,7 +136,7 @@ def load_folder(
     classes = tuple(_subfolders(root / "train") or chosen)
     pairs = [(file, classes.index(name)) for name, files in chosen.items() for file in files]
     if not pairs:
-        raise DatasetError(f"{root}: too few pictures to hold one in {_TEST_ONE_IN} back for the test")
+        raise FileError(f"{root}: too few pictures to hold one in {_TEST_ONE_IN} back for the test")
     size = DEFAULT_IMAGE_SIZE if image_size is None else image_size
     return FolderDataset([file for file, _ in pairs], [label for _, label in pairs], classes, size)
 
@@ -145,11 +147,11 @@ def _given_split(root: Path, split: str) -> dict[str, list[Path]]:
         return _classes(root / "train")
     held_out = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
     if held_out is None:
-        raise DatasetError(f"{root}: has train/ but neither test/ nor val/")
+        raise FileError(f"{root}: has train/ but neither test/ nor val/")
     chosen = _classes(held_out)
     unknown = sorted(set(chosen) - set(_subfolders(root / "train")))
     if unknown:
-        raise DatasetError(f"{held_out}: class {', '.join(unknown)} is not in {root / 'train'}")
+        raise FileError(f"{held_out}: class {', '.join(unknown)} is not in {root / 'train'}")
     return chosen
 
 
@@ -157,12 +159,12 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
     """Return the sorted picture files of each class folder, classes sorted by name."""
     names = _subfolders(folder)
     if not names:
-        raise DatasetError(f"{folder}: no class folder in it; expected one folder of pictures for each class")
+        raise FileError(f"{folder}: no class folder in it; expected one folder of pictures for each class")
     classes = {}
     for name in names:
         files = sorted(file for file in (folder / name).iterdir() if _is_picture(file))
         if not files:
-            raise DatasetError(f"{folder / name}: no picture in it (known: {', '.join(sorted(_SUFFIXES))})")
+            raise FileError(f"{folder / name}: no picture in it (known: {', '.join(sorted(_SUFFIXES))})")
         classes[name] = files
     return classes
 

@@ -54,7 +54,7 @@ def load_dataset(
     Raises
     ------
     ValueError
-        An argument is not allowed, or (`DatasetError`) a file is damaged.
+        An argument is not allowed, or (`FileError`) a file is damaged.
     FileNotFoundError
         The files are not there, or (`DownloadError`) cannot be downloaded.
     """

@@ -5,7 +5,6 @@ edits that are ready to use. On top of them stand tools: each is a function that
 that makes a matplotlib figure of what it returned. Tools run the model in evaluation mode and leave it as it was.
 """
 
-from levit_ref.inspection.ablation import Importance, Part, draw_importance, importance
 from levit_ref.inspection.activations import Activations
 from levit_ref.inspection.distance import AttentionDistance, attention_distance, draw_attention_distance
 from levit_ref.inspection.edits import (
@@ -18,8 +17,9 @@ from levit_ref.inspection.edits import (
     uniform_attention,
 )
 from levit_ref.inspection.filters import draw_first_filters, filters_as_pictures, first_filters
-from levit_ref.inspection.geometry import AttentionLayer, TokenGrid, attention_layers, stage_grid, stem_grid
+from levit_ref.inspection.geometry import AttentionLayer, attention_layers, stage_grid, stem_grid
 from levit_ref.inspection.gradients import run_with_gradients
+from levit_ref.inspection.importance import Importance, Part, draw_importance, importance
 from levit_ref.inspection.maps import AttentionMaps, attention_maps, draw_attention_maps
 from levit_ref.inspection.position_bias import (
     PositionBias,
@@ -48,6 +48,7 @@ from levit_ref.inspection.statistics import (
     activation_statistics,
     draw_activation_statistics,
 )
+from levit_ref.nn import TokenGrid
 
 __all__ = [
     "ActivationStatistics",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from levit_ref.inspection.geometry import TokenGrid
+from levit_ref.nn import TokenGrid
 from levit_ref.ops._checks import Array
 
 if TYPE_CHECKING:

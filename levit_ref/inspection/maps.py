@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from levit_ref.inspection.figures import grid_of_axes, mark_token, right_bar, root_figure, show_picture, show_tokens
-from levit_ref.inspection.geometry import TokenGrid, attention_layer
+from levit_ref.inspection.geometry import attention_layer
 from levit_ref.inspection.run import run_with_activations
-from levit_ref.nn import LeViT
+from levit_ref.nn import LeViT, TokenGrid
 from levit_ref.ops._checks import Array
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from levit_ref.inspection.figures import HEAT, ORANGE, grid_of_axes, mark_point, right_bar, root_figure, show_picture
-from levit_ref.inspection.geometry import TokenGrid, stage_grid, stem_grid
+from levit_ref.inspection.geometry import stage_grid, stem_grid
 from levit_ref.inspection.gradients import run_with_gradients
 from levit_ref.inspection.names import nearest
-from levit_ref.nn import ActivationSpec, LeViT, StemConv
+from levit_ref.nn import ActivationSpec, LeViT, StemConv, TokenGrid
 from levit_ref.ops._checks import Array
 
 if TYPE_CHECKING:

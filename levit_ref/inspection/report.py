@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from levit_ref.inspection.ablation import draw_importance, importance
 from levit_ref.inspection.distance import attention_distance, draw_attention_distance
 from levit_ref.inspection.filters import draw_first_filters, first_filters
 from levit_ref.inspection.geometry import attention_layers
+from levit_ref.inspection.importance import draw_importance, importance
 from levit_ref.inspection.maps import attention_maps, draw_attention_maps
 from levit_ref.inspection.position_bias import draw_position_bias, position_biases
 from levit_ref.inspection.receptive import draw_receptive_fields, receptive_field

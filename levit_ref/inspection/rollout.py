@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from levit_ref.inspection.figures import grid_of_axes, mark_token, right_bar, root_figure, show_picture, show_tokens
-from levit_ref.inspection.geometry import TokenGrid, attention_layers
+from levit_ref.inspection.geometry import attention_layers
 from levit_ref.inspection.run import run_with_activations
-from levit_ref.nn import LeViT
+from levit_ref.nn import LeViT, TokenGrid
 from levit_ref.ops._checks import Array
 
 if TYPE_CHECKING:

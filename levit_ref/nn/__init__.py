@@ -4,12 +4,13 @@ from levit_ref.nn.attention import Attention, AttentionDownsample
 from levit_ref.nn.blocks import Block, Downsample, Residual, Stage
 from levit_ref.nn.config import LeViTConfig, StemConv
 from levit_ref.nn.cost import Cost, component_costs, count_macs, count_parameters
+from levit_ref.nn.grid import TokenGrid
 from levit_ref.nn.layers import Activation, BatchNorm, Conv2d, LayerNorm, Linear
 from levit_ref.nn.ledger import Ledger, LedgerRow, cost_ledger
 from levit_ref.nn.levit import HeadLogits, LeViT
 from levit_ref.nn.mlp import Mlp
 from levit_ref.nn.module import Buffer, Module, Parameter
-from levit_ref.nn.norms import ConvNorm, LinearNorm, NormLinear
+from levit_ref.nn.pairs import ConvNorm, LinearNorm, NormLinear
 from levit_ref.nn.specs import ActivationSpec
 from levit_ref.nn.stem import Stem
 from levit_ref.nn.tap import FunctionTap, SelectiveTap, Tap, no_tap
@@ -45,6 +46,7 @@ __all__ = [
     "Stem",
     "StemConv",
     "Tap",
+    "TokenGrid",
     "component_costs",
     "cost_ledger",
     "count_macs",

@@ -12,9 +12,10 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from levit_ref.nn.grid import TokenGrid
 from levit_ref.nn.layers import Activation, LayerNorm
 from levit_ref.nn.module import Module, Parameter
-from levit_ref.nn.norms import LinearNorm
+from levit_ref.nn.pairs import LinearNorm
 from levit_ref.nn.tap import Tap, Taps, no_tap
 from levit_ref.ops._checks import Array
 from levit_ref.ops.attention import AttentionSaved
@@ -60,8 +61,8 @@ class BiasedAttention(Module):
     Parameters
     ----------
     num_heads, key_dim : int
-    resolution : (int, int)
-        Rows and columns of the keys' map.
+    grid : TokenGrid
+        Of the keys.
     stride : int
         Of the queries on it.
     bias : bool
@@ -80,13 +81,12 @@ class BiasedAttention(Module):
         "context": ("B heads N_q E", "output of each head: the values weighted by the probabilities"),
     }
 
-    def __init__(self, *, num_heads: int, key_dim: int, resolution: tuple[int, int], stride: int, bias: bool) -> None:
+    def __init__(self, *, num_heads: int, key_dim: int, grid: TokenGrid, stride: int, bias: bool) -> None:
         self.num_heads, self.key_dim = num_heads, key_dim
         self.scale = key_dim**-0.5
-        self.resolution = resolution
-        N_k = resolution[0] * resolution[1]
-        self.attention_biases = Parameter(np.zeros((num_heads, N_k))) if bias else None  # (h, offsets)
-        self.attention_bias_index = F.position_bias_index(resolution, stride)  # (N_q, N_k)
+        self.keys, self.queries = grid, grid.every(stride)
+        self.attention_biases = Parameter(np.zeros((num_heads, grid.tokens))) if bias else None  # (h, offsets)
+        self.attention_bias_index = F.position_bias_index(grid.shape, stride)  # (N_q, N_k)
 
     def heads_again(self) -> Sequence[Array]:
         """The q, k and v of the most recent forward pass, if it was not tapped."""
@@ -133,7 +133,7 @@ class Attention(BiasedAttention):
         D and h.
     attn_ratio : float
         E / D: values are wider than keys, since the bias relieves the keys of encoding the position.
-    resolution : (int, int)
+    grid : TokenGrid
     activation, norm : str
     bias : bool
         Whether there is a position bias.
@@ -147,13 +147,13 @@ class Attention(BiasedAttention):
         key_dim: int,
         num_heads: int,
         attn_ratio: float,
-        resolution: tuple[int, int],
+        grid: TokenGrid,
         activation: str,
         norm: str,
         bias: bool,
         rng: np.random.Generator,
     ) -> None:
-        super().__init__(num_heads=num_heads, key_dim=key_dim, resolution=resolution, stride=1, bias=bias)
+        super().__init__(num_heads=num_heads, key_dim=key_dim, grid=grid, stride=1, bias=bias)
         self.value_dim = int(attn_ratio * key_dim)
         self.widths = (key_dim, key_dim, self.value_dim)  # of q, k and v, which one product makes
         self.norm = LayerNorm(dim) if norm == "layer" else None
@@ -197,7 +197,7 @@ class AttentionDownsample(BiasedAttention):
     attn_ratio : float
         E / D; 4 in the paper, so that little is lost where the map shrinks.
     stride : int
-    resolution : (int, int)
+    grid : TokenGrid
         Of the input.
     activation, norm : str
     bias : bool
@@ -213,18 +213,18 @@ class AttentionDownsample(BiasedAttention):
         num_heads: int,
         attn_ratio: float,
         stride: int,
-        resolution: tuple[int, int],
+        grid: TokenGrid,
         activation: str,
         norm: str,
         bias: bool,
         rng: np.random.Generator,
     ) -> None:
-        super().__init__(num_heads=num_heads, key_dim=key_dim, resolution=resolution, stride=stride, bias=bias)
+        super().__init__(num_heads=num_heads, key_dim=key_dim, grid=grid, stride=stride, bias=bias)
         self.stride = stride
         self.value_dim = int(attn_ratio * key_dim)
         self.norm = LayerNorm(in_dim) if norm == "layer" else None
         self.kv = LinearNorm(in_dim, num_heads * (key_dim + self.value_dim), norm=norm, rng=rng)
-        self.q = SubsampledLinear(in_dim, num_heads * key_dim, resolution=resolution, stride=stride, norm=norm, rng=rng)
+        self.q = SubsampledLinear(in_dim, num_heads * key_dim, grid=grid, stride=stride, norm=norm, rng=rng)
         self.proj = Projection(
             num_heads * self.value_dim, out_dim, activation=activation, norm=norm, norm_weight=1, rng=rng
         )
@@ -247,7 +247,7 @@ class AttentionDownsample(BiasedAttention):
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input, which feeds queries as well as keys and values."""
         dx = self.proj.backward(dy, tap.scope("proj"))  # (B, N_q, h E)
-        (B, N_q, _), N_k = dx.shape, self.resolution[0] * self.resolution[1]
+        (B, N_q, _), N_k = dx.shape, self.keys.tokens
         dq, q_columns = _room_for_heads((B, N_q), self.num_heads, (self.key_dim,), dx.dtype)
         dkv, kv_columns = _room_for_heads((B, N_k), self.num_heads, (self.key_dim, self.value_dim), dx.dtype)
         self.attend_backward(dx, q_columns + kv_columns, tap)
@@ -262,7 +262,7 @@ class SubsampledLinear(Module):
     Parameters
     ----------
     C_in, C_out : int
-    resolution : (int, int)
+    grid : TokenGrid
     stride : int
     norm : {"batch", "layer"}
     rng : numpy.random.Generator
@@ -271,14 +271,14 @@ class SubsampledLinear(Module):
     taps: ClassVar[Taps] = {"down": ("B N C", "the tokens that become queries: every second one of each axis")}
 
     def __init__(
-        self, C_in: int, C_out: int, *, resolution: tuple[int, int], stride: int, norm: str, rng: np.random.Generator
+        self, C_in: int, C_out: int, *, grid: TokenGrid, stride: int, norm: str, rng: np.random.Generator
     ) -> None:
-        self.resolution, self.stride = resolution, stride
+        self.grid, self.stride = grid, stride
         self.ln = LinearNorm(C_in, C_out, norm=norm, rng=rng)
 
     def forward(self, x: Array, tap: Tap = no_tap) -> Array:
         """(B, H W, C_in) to (B, N_q, C_out)."""
-        x, saved = F.subsample_forward(x, resolution=self.resolution, stride=self.stride)
+        x, saved = F.subsample_forward(x, resolution=self.grid.shape, stride=self.stride)
         self.remember(saved)
         return self.ln.forward(tap("down", x), tap.scope("ln"))
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from levit_ref.nn.attention import Attention, AttentionDownsample
 from levit_ref.nn.config import LeViTConfig
+from levit_ref.nn.grid import TokenGrid
 from levit_ref.nn.mlp import Mlp
 from levit_ref.nn.module import Module
 from levit_ref.nn.tap import Tap, Taps, no_tap
@@ -56,7 +57,7 @@ class Block(Module):
     config : LeViTConfig
     stage : int
         Which entries of the configuration's per-stage numbers to take.
-    resolution : (int, int)
+    grid : TokenGrid
     rng : numpy.random.Generator
     """
 
@@ -68,14 +69,14 @@ class Block(Module):
         "resid_post": ("B N C", "residual stream behind the block"),
     }
 
-    def __init__(self, config: LeViTConfig, stage: int, resolution: tuple[int, int], rng: np.random.Generator) -> None:
+    def __init__(self, config: LeViTConfig, stage: int, grid: TokenGrid, rng: np.random.Generator) -> None:
         dim = config.embed_dims[stage]
         self.attn = Attention(
             dim,
             key_dim=config.key_dim,
             num_heads=config.num_heads[stage],
             attn_ratio=config.attn_ratio,
-            resolution=resolution,
+            grid=grid,
             activation=config.attention_activation,
             norm=config.norm,
             bias=config.position == "attention_bias",
@@ -110,7 +111,7 @@ class Downsample(Module):
     config : LeViTConfig
     stage : int
         The stage that this leads into, at least 1.
-    resolution : (int, int)
+    grid : TokenGrid
         Of the stage before.
     rng : numpy.random.Generator
     """
@@ -122,7 +123,7 @@ class Downsample(Module):
         "resid_post": ("B N C", "residual stream behind the shrinking block"),
     }
 
-    def __init__(self, config: LeViTConfig, stage: int, resolution: tuple[int, int], rng: np.random.Generator) -> None:
+    def __init__(self, config: LeViTConfig, stage: int, grid: TokenGrid, rng: np.random.Generator) -> None:
         in_dim, dim = config.embed_dims[stage - 1 : stage + 1]
         self.attn_downsample = AttentionDownsample(
             in_dim,
@@ -131,7 +132,7 @@ class Downsample(Module):
             num_heads=config.downsample_heads[stage - 1],
             attn_ratio=config.downsample_attn_ratio,
             stride=2,
-            resolution=resolution,
+            grid=grid,
             activation=config.attention_activation,
             norm=config.norm,
             bias=config.position == "attention_bias",
@@ -162,18 +163,16 @@ class Stage(Module):
     ----------
     config : LeViTConfig
     stage : int
-    resolution : (int, int)
+    grid : TokenGrid
         Of the input.
     rng : numpy.random.Generator
     """
 
-    def __init__(self, config: LeViTConfig, stage: int, resolution: tuple[int, int], rng: np.random.Generator) -> None:
-        self.downsample = Downsample(config, stage, resolution, rng) if stage > 0 else None
-        if self.downsample is not None:
-            resolution = (-(-resolution[0] // 2), -(-resolution[1] // 2))
-        self.resolution = resolution
-        """Rows and columns of the output."""
-        self.blocks = [Block(config, stage, resolution, rng) for _ in range(config.depths[stage])]
+    def __init__(self, config: LeViTConfig, stage: int, grid: TokenGrid, rng: np.random.Generator) -> None:
+        self.downsample = Downsample(config, stage, grid, rng) if stage > 0 else None
+        self.grid = grid if self.downsample is None else self.downsample.attn_downsample.queries
+        """Of the output."""
+        self.blocks = [Block(config, stage, self.grid, rng) for _ in range(config.depths[stage])]
 
     def forward(self, x: Array, tap: Tap = no_tap) -> Array:
         """Tokens of the stage before to tokens of this one."""

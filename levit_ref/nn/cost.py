@@ -6,15 +6,13 @@ entry of a softmax; normalisations, activations and biases are left out.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from levit_ref.nn.attention import Attention, AttentionDownsample, BiasedAttention
 from levit_ref.nn.levit import LeViT
 from levit_ref.nn.mlp import Mlp
 from levit_ref.nn.module import Module
-from levit_ref.nn.norms import ConvNorm, NormLinear
-from levit_ref.ops import conv2d_output_size
+from levit_ref.nn.pairs import ConvNorm, NormLinear
 
 
 @dataclass(frozen=True)
@@ -42,19 +40,16 @@ def component_costs(model: LeViT) -> list[Cost]:
         Convolutions of the stem, attentions and MLPs of the stages, heads.
     """
     costs = []
-    resolution = model.image_size
-    for name, layer in model.stem.children():
+    for (name, layer), grid in zip(model.stem.children(), model.stem.grids[1:], strict=True):
         if isinstance(layer, ConvNorm):
             conv = layer.linear
             C_out, C_in, kH, kW = conv.weight.shape
-            s, p = (conv.stride, conv.stride), (conv.padding, conv.padding)
-            resolution = conv2d_output_size(resolution, (kH, kW), s, p)
-            macs = C_in * C_out * kH * kW * math.prod(resolution)
-            costs.append(Cost(f"stem.{name}", (C_out, *resolution), count_parameters(layer), macs))
+            macs = C_in * C_out * kH * kW * grid.tokens
+            costs.append(Cost(f"stem.{name}", (C_out, *grid.shape), count_parameters(layer), macs))
     if model.pos_embed is not None:
         costs.append(Cost("pos_embed", model.pos_embed.shape[1:], model.pos_embed.size, 0))
     for i, stage in enumerate(model.stages):
-        N = math.prod(stage.resolution)
+        N = stage.grid.tokens
         parts: list[tuple[str, Module]] = []
         if stage.downsample is not None:
             parts += [(f"downsample.{name}", m) for name, m in stage.downsample.children()]

@@ -11,7 +11,7 @@ from levit_ref.nn import init
 from levit_ref.nn.blocks import Residual, Stage
 from levit_ref.nn.config import LeViTConfig
 from levit_ref.nn.module import Buffer, Module, Parameter
-from levit_ref.nn.norms import NormLinear
+from levit_ref.nn.pairs import NormLinear
 from levit_ref.nn.specs import ActivationSpec, activation_specs
 from levit_ref.nn.stem import Stem
 from levit_ref.nn.tap import Tap, Taps, no_tap
@@ -75,14 +75,14 @@ class LeViT(Module):
         self.stem = Stem(
             config.stem, image_size=self.image_size, activation=config.activation, norm=config.norm, rng=rng
         )
-        resolution, dim = self.stem.resolution, config.embed_dims[0]
+        grid, dim = self.stem.grid, config.embed_dims[0]
         self.pos_embed = None
         if config.position == "embedding":
-            self.pos_embed = Parameter(init.truncated_normal(rng, (1, resolution[0] * resolution[1], dim), 0.02))
+            self.pos_embed = Parameter(init.truncated_normal(rng, (1, grid.tokens, dim), 0.02))
         self.stages: list[Stage] = []
         for i in range(len(config.embed_dims)):
-            self.stages.append(Stage(config, i, resolution, rng))
-            resolution = self.stages[-1].resolution
+            self.stages.append(Stage(config, i, grid, rng))
+            grid = self.stages[-1].grid
         self.head = NormLinear(config.embed_dims[-1], num_classes, norm=config.norm, rng=rng)
         self.head_dist = None
         if config.distillation:

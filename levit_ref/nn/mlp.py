@@ -8,7 +8,7 @@ import numpy as np
 
 from levit_ref.nn.layers import LayerNorm
 from levit_ref.nn.module import Module
-from levit_ref.nn.norms import LinearNorm
+from levit_ref.nn.pairs import LinearNorm
 from levit_ref.nn.tap import Tap, Taps, no_tap
 from levit_ref.ops._checks import Array
 

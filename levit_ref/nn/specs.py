@@ -112,7 +112,7 @@ def _structure(model: LeViT) -> Any:
 
 def _trace(model: LeViT) -> Mapping[str, ActivationSpec]:
     modules = dict(model.named_modules())
-    resolutions = [model.stem.resolution, *(stage.resolution for stage in model.stages)]
+    resolutions = [model.stem.grid.shape, *(stage.grid.shape for stage in model.stages)]
     specs: dict[str, ActivationSpec] = {}
 
     def see(name: str, value: Array) -> None:

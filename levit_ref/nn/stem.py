@@ -8,10 +8,10 @@ from typing import ClassVar, cast
 import numpy as np
 
 from levit_ref.nn.config import StemConv
+from levit_ref.nn.grid import TokenGrid
 from levit_ref.nn.module import Module
-from levit_ref.nn.norms import ConvNorm
+from levit_ref.nn.pairs import ConvNorm
 from levit_ref.nn.tap import Tap, Taps, no_tap
-from levit_ref.ops import conv2d_output_size
 from levit_ref.ops._checks import Array
 
 
@@ -47,18 +47,24 @@ class Stem(Module):
         rng: np.random.Generator,
     ) -> None:
         self.image_size = image_size
-        resolution, C_in = image_size, 3
+        self.grids = [TokenGrid(*image_size)]
+        """Of the pixels, and of the output of each convolution."""
+        C_in = 3
         for i, conv in enumerate(convs, start=1):
             k, s, p = conv.kernel_size, conv.stride, conv.padding
             act = activation if i < len(convs) else "identity"
             setattr(self, f"conv{i}", ConvNorm(C_in, conv.channels, k, s, p, norm=norm, activation=act, rng=rng))
-            resolution, C_in = conv2d_output_size(resolution, (k, k), (s, s), (p, p)), conv.channels
-            if min(resolution) < 1:
+            self.grids.append(self.grids[-1].after_convolution(k, s, p))
+            C_in = conv.channels
+            if min(self.grid.shape) < 1:
                 raise ValueError(
                     f"images of {image_size[0]}x{image_size[1]} are too small: convolution {i} leaves nothing"
                 )
-        self.resolution = resolution
-        """Rows and columns of the map of tokens."""
+
+    @property
+    def grid(self) -> TokenGrid:
+        """Of the tokens."""
+        return self.grids[-1]
 
     def forward(self, x: Array, tap: Tap = no_tap) -> Array:
         """Images (B, 3, H, W) to tokens (B, N, C), row by row."""
@@ -83,7 +89,7 @@ class Stem(Module):
 
     def _backward_to_first(self, dy: Array, tap: Tap) -> Array:
         dy = tap("tokens", dy)
-        H, W = self.resolution
+        H, W = self.grid.shape
         dx = dy.reshape(len(dy), H, W, -1).transpose(0, 3, 1, 2)  # (B, C, H, W)
         convs = list(enumerate(self.children()))
         for i, (name, conv) in reversed(convs[1:]):

@@ -22,14 +22,14 @@ from levit_ref.ops.activations import (
     silu_forward,
 )
 from levit_ref.ops.attention import attention_backward, attention_forward
-from levit_ref.ops.batchnorm import (
+from levit_ref.ops.batch_norm import (
     batch_norm_again,
     batch_norm_backward,
     batch_norm_forward,
     update_running_statistics,
 )
-from levit_ref.ops.conv import conv2d_backward, conv2d_forward, conv2d_output_size
-from levit_ref.ops.layernorm import layer_norm_backward, layer_norm_forward
+from levit_ref.ops.conv2d import conv2d_backward, conv2d_forward, conv2d_output_size
+from levit_ref.ops.layer_norm import layer_norm_backward, layer_norm_forward
 from levit_ref.ops.linear import linear_backward, linear_forward
 from levit_ref.ops.losses import (
     cross_entropy_backward,

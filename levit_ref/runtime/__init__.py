@@ -14,10 +14,11 @@ from levit_ref.runtime.registry import (
     native_serves,
     set_backend,
 )
-from levit_ref.runtime.threads import num_threads, set_num_threads
+from levit_ref.runtime.threads import THREAD_VARIABLES, num_threads, set_num_threads, use_threads
 
 __all__ = [
     "BACKENDS",
+    "THREAD_VARIABLES",
     "Backend",
     "F",
     "available_backends",
@@ -31,4 +32,5 @@ __all__ = [
     "num_threads",
     "set_backend",
     "set_num_threads",
+    "use_threads",
 ]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 from levit_ref.runtime.native import about, extension
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LEVIT_REF_THREADS")
+"""Variables that set the number of threads: of NumPy's BLAS, and with it the order of sums, and of the kernels."""
 
 
 def num_threads() -> int:
@@ -44,3 +49,22 @@ def _extension() -> Any:
     if extension is None:
         raise RuntimeError(f"threads are the native backend's, which is not available: {about()}")
     return extension
+
+
+def use_threads(count: int) -> None:
+    """Make sure that this process computes with ``count`` threads; 0 leaves it to the machine.
+
+    BLAS libraries read the environment once, when they are loaded, and by the time that a command line has been
+    parsed NumPy has loaded its own. So, unless the environment says ``count`` already, the process starts itself
+    anew with the same command line in an environment that does. This function then does not return.
+
+    Parameters
+    ----------
+    count : int
+    """
+    wanted = {name: str(count) for name in THREAD_VARIABLES}
+    if count == 0 or all(os.environ.get(name) == value for name, value in wanted.items()):
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **wanted})

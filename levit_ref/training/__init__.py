@@ -9,7 +9,6 @@ Reading order: ``config`` and ``run``, then ``trainer`` (the loop), then what it
 
 from levit_ref.training.config import TrainConfig, dataset_defaults, read_toml
 from levit_ref.training.ema import Ema
-from levit_ref.training.evaluate import EvalResult, evaluate
 from levit_ref.training.health import NonFiniteError
 from levit_ref.training.optimizer import AdamW
 from levit_ref.training.parts import Datasets, load_datasets
@@ -25,7 +24,6 @@ __all__ = [
     "ConfigError",
     "Datasets",
     "Ema",
-    "EvalResult",
     "NonFiniteError",
     "Progress",
     "RunFolder",
@@ -34,7 +32,6 @@ __all__ = [
     "Trainer",
     "WarmupCosine",
     "dataset_defaults",
-    "evaluate",
     "load_datasets",
     "read_toml",
     "train",

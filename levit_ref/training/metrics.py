@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from levit_ref.checkpoints.atomic import replace_text
+from levit_ref.files.atomic import replace_text
 
 TIMING_FIELDS = ("images_per_second", "seconds")
 """The fields that differ between a resumed and an uninterrupted run; all others are equal to the last digit."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from levit_ref.checkpoints import replacing
+from levit_ref.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

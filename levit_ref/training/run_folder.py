@@ -28,12 +28,9 @@ from typing import Any
 import numpy as np
 
 from levit_ref._version import __version__
-from levit_ref.checkpoints import replace_text
-from levit_ref.runtime import describe_backend
+from levit_ref.files import replace_text
+from levit_ref.runtime import THREAD_VARIABLES, describe_backend
 from levit_ref.training.config import TrainConfig
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LEVIT_REF_THREADS")
-"""Variables that set the number of threads: of NumPy's BLAS, and with it the order of sums, and of the kernels."""
 
 
 class RunFolder:

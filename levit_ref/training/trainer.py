@@ -11,8 +11,8 @@ import numpy as np
 
 from levit_ref.checkpoints import save_model
 from levit_ref.data import Batch
+from levit_ref.evaluation import EvalResult, evaluate
 from levit_ref.training.config import TrainConfig
-from levit_ref.training.evaluate import EvalResult, evaluate
 from levit_ref.training.health import NonFiniteError, diagnose, first_nonfinite
 from levit_ref.training.metrics import MetricsLog
 from levit_ref.training.objective import count_correct

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from levit_ref.checkpoints import CheckpointError, read_file, read_tensors, replace_text, replacing, write_file
+from levit_ref.checkpoints import CheckpointError, read_file, read_tensors, write_file
+from levit_ref.files import replace_text, replacing
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

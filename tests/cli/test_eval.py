@@ -10,8 +10,8 @@ from PIL import Image
 import levit_ref
 from levit_ref.checkpoints import load_model, save_model
 from levit_ref.data import Augmentation, load_dataset
+from levit_ref.evaluation import evaluate
 from levit_ref.pretrained import DEFAULT
-from levit_ref.training import evaluate
 from tests.data.cifar_files import cifar10_contents, write_folder
 
 from .conftest import Run, error_line

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from levit_ref.cli.threads import use_threads
 from levit_ref.cli.train_options import HELP
+from levit_ref.runtime import THREAD_VARIABLES, use_threads
 from levit_ref.training import NonFiniteError, TrainConfig, TrainResult
 from levit_ref.training.config import DATASET_DEFAULTS
-from levit_ref.training.run_folder import THREAD_VARIABLES, RunFolder
+from levit_ref.training.run_folder import RunFolder
 
 from .conftest import Run, error_line
 

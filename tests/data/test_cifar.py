@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from levit_ref.data import DatasetError, DownloadError, cifar, load_cifar
+from levit_ref.data import DownloadError, cifar, load_cifar
+from levit_ref.files import FileError
+from tests.files.server import serving
 
 from .cifar_files import (
     CIFAR10_NAMES,
@@ -27,7 +29,6 @@ from .cifar_files import (
     write_folder,
     write_tar,
 )
-from .server import serving
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_a_missing_file(folder: Path) -> None:
 def test_a_truncated_file(folder: Path) -> None:
     file = folder / "data_batch_2"
     file.write_bytes(file.read_bytes()[:-2000])
-    with pytest.raises(DatasetError, match=rf"^{re.escape(str(file))}: not a readable pickle, truncated or damaged"):
+    with pytest.raises(FileError, match=rf"^{re.escape(str(file))}: not a readable pickle, truncated or damaged"):
         load_cifar("cifar10", "train", folder)
 
 
@@ -160,9 +161,9 @@ def test_a_damaged_batch(tmp_path: Path, dumps: Dumps, damage: Callable[[dict[st
     damage(contents["data_batch_4"])
     folder = write_folder(tmp_path / "folder", contents, dumps)
     archive = write_tar(tmp_path / "some.tar.gz", contents, dumps, folder="in/")
-    with pytest.raises(DatasetError, match=rf"^{re.escape(str(folder / 'data_batch_4'))}: .*{message}"):
+    with pytest.raises(FileError, match=rf"^{re.escape(str(folder / 'data_batch_4'))}: .*{message}"):
         load_cifar("cifar10", "train", folder)
-    with pytest.raises(DatasetError, match=rf"^{re.escape(str(archive))}:in/data_batch_4: .*{message}"):
+    with pytest.raises(FileError, match=rf"^{re.escape(str(archive))}:in/data_batch_4: .*{message}"):
         load_cifar("cifar10", "train", archive)
 
 
@@ -178,13 +179,13 @@ def test_a_damaged_batch(tmp_path: Path, dumps: Dumps, damage: Callable[[dict[st
 )
 def test_damaged_class_names(folder: Path, meta: dict[str, Any], message: str) -> None:
     (folder / "batches.meta").write_bytes(python2_dumps(meta))
-    with pytest.raises(DatasetError, match=rf"batches\.meta: {message}"):
+    with pytest.raises(FileError, match=rf"batches\.meta: {message}"):
         load_cifar("cifar10", "test", folder)
 
 
 def test_no_pictures(tmp_path: Path) -> None:
     write_folder(tmp_path, cifar10_contents(0))
-    with pytest.raises(DatasetError, match="holds no pictures in test_batch"):
+    with pytest.raises(FileError, match="holds no pictures in test_batch"):
         load_cifar("cifar10", "test", tmp_path)
 
 
@@ -194,7 +195,7 @@ def test_an_archive_that_climbs_out_of_its_folder(tmp_path: Path) -> None:
         for name, content in cifar10_contents().items():
             add_member(tar, f"cifar-10-batches-py/{name}", python2_dumps(content))
         add_member(tar, "../outside", b"x")
-    with pytest.raises(DatasetError, match=r"cifar-10-python\.tar\.gz: member '\.\./outside' climbs out of its folder"):
+    with pytest.raises(FileError, match=r"cifar-10-python\.tar\.gz: member '\.\./outside' climbs out of its folder"):
         load_cifar("cifar10", "test", tmp_path)
     assert list(tmp_path.iterdir()) == [archive]
 
@@ -204,7 +205,7 @@ def test_download_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     cache = tmp_path / "cache"
     monkeypatch.setenv("LEVIT_REF_CACHE", str(cache))
     with serving(archive) as server:
-        with pytest.raises(DatasetError, match="wrong checksum"):  # it is not the official archive
+        with pytest.raises(FileError, match="wrong checksum"):  # it is not the official archive
             load_cifar("cifar10", "test", base_url=server.url)
         assert list(cache.iterdir()) == []
         layout = replace(cifar._LAYOUTS["cifar10"], md5=hashlib.md5(archive).hexdigest())

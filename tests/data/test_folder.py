@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from levit_ref.data import DatasetError, Loader, load_folder, read_picture
+from levit_ref.data import Loader, load_folder, read_picture
+from levit_ref.files import FileError
 
 
 def write_picture(path: Path, colour: tuple[int, int, int] = (200, 100, 50), size: tuple[int, int] = (12, 8)) -> None:
@@ -78,10 +79,10 @@ def test_a_split_that_the_folders_make(tmp_path: Path, held_out: str) -> None:
 
 def test_folders_that_make_a_split_with_something_missing(tmp_path: Path) -> None:
     write_picture(tmp_path / "train/a/1.png")
-    with pytest.raises(DatasetError, match=r"has train/ but neither test/ nor val/"):
+    with pytest.raises(FileError, match=r"has train/ but neither test/ nor val/"):
         load_folder(tmp_path, "test")
     write_picture(tmp_path / "test/z/1.png")
-    with pytest.raises(DatasetError, match=r"test: class z is not in .*train"):
+    with pytest.raises(FileError, match=r"test: class z is not in .*train"):
         load_folder(tmp_path, "test")
 
 
@@ -99,13 +100,13 @@ def test_folders_without_classes_or_pictures(tmp_path: Path) -> None:
         load_folder(tmp_path / "nowhere", "train")
     with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'val'"):
         load_folder(tmp_path, "val")
-    with pytest.raises(DatasetError, match="no class folder in it"):
+    with pytest.raises(FileError, match="no class folder in it"):
         load_folder(tmp_path, "train")
     write_picture(tmp_path / "full" / "1.png")
-    with pytest.raises(DatasetError, match="too few pictures"):
+    with pytest.raises(FileError, match="too few pictures"):
         load_folder(tmp_path, "test")
     (tmp_path / "hollow").mkdir()
-    with pytest.raises(DatasetError, match="hollow: no picture in it"):
+    with pytest.raises(FileError, match="hollow: no picture in it"):
         load_folder(tmp_path, "train")
 
 
@@ -114,9 +115,9 @@ def test_a_damaged_picture_is_named_also_from_a_thread(root: Path) -> None:
     victim.write_bytes(victim.read_bytes()[:50])
     dataset = load_folder(root, "train", 8)
     dataset.batch([0, 1, 2])  # pictures are decoded when they are asked for
-    with pytest.raises(DatasetError, match=rf"^{victim}: cannot be read as a picture"):
+    with pytest.raises(FileError, match=rf"^{victim}: cannot be read as a picture"):
         dataset.batch([3])
-    with pytest.raises(DatasetError, match=rf"^{victim}: cannot be read as a picture"):
+    with pytest.raises(FileError, match=rf"^{victim}: cannot be read as a picture"):
         list(Loader(dataset, 2).epoch(0))
 
 

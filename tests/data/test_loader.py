@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 
 from levit_ref.data import ArrayDataset, Augmentation, Batch, Loader
-from levit_ref.data.dataset import DatasetError
+from levit_ref.files import FileError
 
 RANDOM = Augmentation(crop_padding=1, flip=0.5, cutout=2, brightness=0.3, mixup=0.5, cutmix=0.5)
 
@@ -93,7 +93,7 @@ class SlowOrBad(ArrayDataset):
         time.sleep(0.005)
         self.made.append(threading.current_thread().name)
         if self.bad in np.asarray(indices):
-            raise DatasetError(f"picture_{self.bad}.png: cannot be read as a picture")
+            raise FileError(f"picture_{self.bad}.png: cannot be read as a picture")
         return super().batch(indices)
 
 
@@ -105,7 +105,7 @@ def loader_threads() -> list[str]:
 def test_an_error_in_a_thread_is_raised_at_its_batch(workers: int) -> None:
     loader = Loader(SlowOrBad(40, bad=22), 4, shuffle=False, workers=workers)
     seen = []
-    with pytest.raises(DatasetError, match=r"^picture_22\.png: cannot be read"):
+    with pytest.raises(FileError, match=r"^picture_22\.png: cannot be read"):
         for batch in loader.epoch(0):
             seen.append(batch.indices[0])
     assert seen == [0, 4, 8, 12, 16]

@@ -29,7 +29,7 @@ def test_grids_have_as_many_tokens_as_the_maps() -> None:
     assert (stem_grid(model, 1).rows, stem_grid(model, 1).columns) == (12, 21)
     for stage, module in enumerate(model.stages):
         grid = stage_grid(model, stage)
-        assert (grid.rows, grid.columns) == module.resolution
+        assert (grid.rows, grid.columns) == module.grid.shape
     with pytest.raises(ValueError, match="stages 0 to 1, got 2"):
         stage_grid(model, 2)
 

@@ -27,6 +27,7 @@ from levit_ref.nn import (
     Stem,
 )
 from levit_ref.nn.attention import Projection, SubsampledLinear
+from levit_ref.nn.grid import TokenGrid
 from levit_ref.ops._checks import Array
 from tests.gradcheck import check_gradients
 from tests.nn.networks import TINY, randomise
@@ -40,14 +41,14 @@ TOKENS = (3, 12, 8)
 
 def attention(norm: str, bias: bool, attn_ratio: float = 2) -> Build:
     return lambda rng: Attention(
-        8, key_dim=4, num_heads=2, attn_ratio=attn_ratio, resolution=(3, 4), activation="silu", norm=norm, bias=bias,
+        8, key_dim=4, num_heads=2, attn_ratio=attn_ratio, grid=TokenGrid(3, 4), activation="silu", norm=norm, bias=bias,
         rng=rng,
     )  # fmt: skip
 
 
 def shrinking(norm: str, bias: bool) -> Build:
     return lambda rng: AttentionDownsample(
-        8, 6, key_dim=3, num_heads=2, attn_ratio=4, stride=2, resolution=(3, 4), activation="silu", norm=norm,
+        8, 6, key_dim=3, num_heads=2, attn_ratio=4, stride=2, grid=TokenGrid(3, 4), activation="silu", norm=norm,
         bias=bias, rng=rng,
     )  # fmt: skip
 
@@ -82,7 +83,7 @@ COMPONENTS: dict[str, tuple[Build, Shape, Shape]] = {
         lambda rng: Projection(8, 5, activation="silu", norm="batch", norm_weight=1, rng=rng), TOKENS, (3, 12, 5),
     ),
     "subsampled linear": (
-        lambda rng: SubsampledLinear(8, 5, resolution=(3, 4), stride=2, norm="batch", rng=rng), TOKENS, (3, 4, 5),
+        lambda rng: SubsampledLinear(8, 5, grid=TokenGrid(3, 4), stride=2, norm="batch", rng=rng), TOKENS, (3, 4, 5),
     ),
     "attention": (attention("batch", bias=True), TOKENS, TOKENS),
     "attention, layer norm": (attention("layer", bias=True), TOKENS, TOKENS),
@@ -92,11 +93,11 @@ COMPONENTS: dict[str, tuple[Build, Shape, Shape]] = {
     "shrinking attention, layer norm": (shrinking("layer", bias=False), TOKENS, (3, 4, 6)),
     "mlp": (lambda rng: Mlp(8, 16, activation="silu", norm="batch", rng=rng), TOKENS, TOKENS),
     "mlp, layer norm": (lambda rng: Mlp(8, 16, activation="silu", norm="layer", rng=rng), TOKENS, TOKENS),
-    "block": (lambda rng: Block(TINY, 0, (3, 4), rng), TOKENS, TOKENS),
-    "block, layer norm": (lambda rng: Block(LAYER_CONFIG, 0, (3, 4), rng), TOKENS, TOKENS),
-    "shrinking block": (lambda rng: Downsample(TINY, 1, (3, 4), rng), TOKENS, (3, 4, 12)),
-    "first stage": (lambda rng: Stage(TINY, 0, (3, 4), rng), TOKENS, TOKENS),
-    "second stage": (lambda rng: Stage(TINY, 1, (3, 4), rng), TOKENS, (3, 4, 12)),
+    "block": (lambda rng: Block(TINY, 0, TokenGrid(3, 4), rng), TOKENS, TOKENS),
+    "block, layer norm": (lambda rng: Block(LAYER_CONFIG, 0, TokenGrid(3, 4), rng), TOKENS, TOKENS),
+    "shrinking block": (lambda rng: Downsample(TINY, 1, TokenGrid(3, 4), rng), TOKENS, (3, 4, 12)),
+    "first stage": (lambda rng: Stage(TINY, 0, TokenGrid(3, 4), rng), TOKENS, TOKENS),
+    "second stage": (lambda rng: Stage(TINY, 1, TokenGrid(3, 4), rng), TOKENS, (3, 4, 12)),
 }  # fmt: skip
 
 COMPOSITES = ["block", "block, layer norm", "shrinking block", "first stage", "second stage"]

@@ -94,7 +94,7 @@ def test_gradients_at_odd_and_oblong_sizes(
     size: tuple[int, int], tokens: list[tuple[int, int]], training: bool, rng: np.random.Generator
 ) -> None:
     model = tiny(size)
-    assert [stage.resolution for stage in model.stages] == tokens
+    assert [stage.grid.shape for stage in model.stages] == tokens
     model.train(training)
     start = model.flat_data.copy()
     point = {"parameters": start, "images": rng.standard_normal((4, 3, *size))}
@@ -115,7 +115,7 @@ def test_the_papers_network_at_other_sizes(size: tuple[int, int], rng: np.random
     H, W = size
     for _ in range(4):
         H, W = -(-H // 2), -(-W // 2)
-    assert model.stem.resolution == (H, W)
+    assert model.stem.grid.shape == (H, W)
     images = rng.standard_normal((2, 3, *size), dtype=np.float32)
     assert model(images).shape == (2, 3)
     dimages = model.backward(np.ones((2, 3), np.float32))

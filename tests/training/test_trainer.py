@@ -12,10 +12,11 @@ from PIL import Image
 from rich.console import Console
 
 from levit_ref.checkpoints import load_model
+from levit_ref.evaluation import evaluate
 from levit_ref.nn import LeViT
 from levit_ref.nn.module import RELEASED
 from levit_ref.runtime import BACKENDS, describe_backend, get_backend
-from levit_ref.training import Progress, TrainConfig, evaluate
+from levit_ref.training import Progress, TrainConfig
 from levit_ref.training.metrics import MetricsLog, read_metrics
 from tests.training.tiny_run import CLASSES, datasets, run, tiny_config
 

@@ -13,8 +13,8 @@ from levit_ref.runtime.native.activations import (
     silu_forward,
 )
 from levit_ref.runtime.native.attention import attention_backward, attention_forward
-from levit_ref.runtime.native.batchnorm import batch_norm_again, batch_norm_backward, batch_norm_forward
-from levit_ref.runtime.native.conv import conv2d_backward, conv2d_forward
+from levit_ref.runtime.native.batch_norm import batch_norm_again, batch_norm_backward, batch_norm_forward
+from levit_ref.runtime.native.conv2d import conv2d_backward, conv2d_forward
 from levit_ref.runtime.native.linear import linear_backward, linear_forward
 from levit_ref.runtime.native.losses import cross_entropy_backward, cross_entropy_forward
 from levit_ref.runtime.native.pooling import global_average_pool_backward, global_average_pool_forward

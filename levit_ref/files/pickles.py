@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .dataset import DatasetError
+from levit_ref.files.errors import FileError
 
 # bool, signed, unsigned, float, bytes, text: no objects ("O"), nothing structured ("V")
 _ALLOWED_KINDS = "biufSU"
@@ -45,18 +45,18 @@ def load_pickled_dict(blob: bytes, source: str) -> dict[str, Any]:
 
     Raises
     ------
-    DatasetError
+    FileError
         The pickle is truncated or damaged, names a global that is not allowed, or is not a dictionary.
     """
     try:
         content = _ArrayUnpickler(io.BytesIO(blob)).load()
     except _Refused as error:
-        raise DatasetError(f"{source}: {error}") from None
+        raise FileError(f"{source}: {error}") from None
     except Exception as error:  # a damaged pickle can fail inside any opcode, with any exception
         reason = f"{type(error).__name__}: {error}"
-        raise DatasetError(f"{source}: not a readable pickle, truncated or damaged ({reason})") from error
+        raise FileError(f"{source}: not a readable pickle, truncated or damaged ({reason})") from error
     if not isinstance(content, dict):
-        raise DatasetError(f"{source}: holds a {type(content).__name__}, expected a dictionary")
+        raise FileError(f"{source}: holds a {type(content).__name__}, expected a dictionary")
     return {
         as_text(key, source): value.view(np.ndarray) if isinstance(value, _Array) else value
         for key, value in content.items()
@@ -69,7 +69,7 @@ def as_text(value: object, source: str) -> str:
         return value.decode("utf-8", errors="replace")
     if isinstance(value, str):
         return str(value)
-    raise DatasetError(f"{source}: expected a string, got {type(value).__name__}")
+    raise FileError(f"{source}: expected a string, got {type(value).__name__}")
 
 
 class _Refused(pickle.UnpicklingError):

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from levit_ref.data import ArrayDataset, Augmentation
+from levit_ref.evaluation import evaluate
 from levit_ref.nn import LeViT
-from levit_ref.training import evaluate
 from tests.training.tiny_run import VARIANT
 
 CLASSES = tuple("abcdefgh")

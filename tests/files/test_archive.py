@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from levit_ref.data.archive import read_files
-from levit_ref.data.dataset import DatasetError
-
-from .cifar_files import add_member
+from levit_ref.files import FileError
+from levit_ref.files.archive import read_files
+from tests.data.cifar_files import add_member
 
 CONTENTS = {"a": b"first" * 500, "b": b"", "c": b"third"}
 
@@ -56,7 +55,7 @@ def test_nothing_is_extracted(tmp_path: Path) -> None:
 
 def test_missing_files_are_listed(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(tar_bytes())
-    with pytest.raises(DatasetError, match=r"x\.tar: d, e missing; expected a, d, e"):
+    with pytest.raises(FileError, match=r"x\.tar: d, e missing; expected a, d, e"):
         read(tmp_path / "x.tar", ("a", "d", "e"))
     with pytest.raises(FileNotFoundError, match="d, e missing; expected d, e"):
         read(tmp_path, ("d", "e"))
@@ -66,7 +65,7 @@ def test_a_file_that_is_there_twice(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar", "w") as tar:
         add_member(tar, "one/a", b"1")
         add_member(tar, "two/a", b"2")
-    with pytest.raises(DatasetError, match=r"x\.tar: holds a twice"):
+    with pytest.raises(FileError, match=r"x\.tar: holds a twice"):
         read(tmp_path / "x.tar", ("a",))
 
 
@@ -76,7 +75,7 @@ def test_a_member_that_climbs_out_of_its_folder(tmp_path: Path, name: str) -> No
     with tarfile.open(path, "w:gz") as tar:
         add_member(tar, "folder/a", b"1")
         add_member(tar, name, b"2")
-    with pytest.raises(DatasetError, match=r"x\.tar\.gz: member '.*' climbs out of its folder"):
+    with pytest.raises(FileError, match=r"x\.tar\.gz: member '.*' climbs out of its folder"):
         read(path, ("a",))
     assert list(tmp_path.iterdir()) == [path]
 
@@ -88,7 +87,7 @@ def test_a_member_that_is_a_link_or_a_device(tmp_path: Path, kind: bytes) -> Non
     member.linkname = "/etc/passwd"
     with tarfile.open(tmp_path / "x.tar", "w") as tar:
         tar.addfile(member)
-    with pytest.raises(DatasetError, match=r"x\.tar: member 'folder/a' is a link or a device"):
+    with pytest.raises(FileError, match=r"x\.tar: member 'folder/a' is a link or a device"):
         read(tmp_path / "x.tar", ("a",))
 
 
@@ -96,7 +95,7 @@ def test_every_truncation_of_a_gzip_archive_is_an_error(tmp_path: Path) -> None:
     path, whole = tmp_path / "x.tar.gz", gzip.compress(tar_bytes())
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        with pytest.raises(DatasetError, match=r"x\.tar\.gz: "):
+        with pytest.raises(FileError, match=r"x\.tar\.gz: "):
             read(path)
 
 
@@ -105,7 +104,7 @@ def test_a_truncated_plain_archive(tmp_path: Path) -> None:
     end_of_content = whole.index(CONTENTS["c"]) + len(CONTENTS["c"])
     for length in range(0, end_of_content, 97):
         path.write_bytes(whole[:length])
-        with pytest.raises(DatasetError, match=r"x\.tar: "):
+        with pytest.raises(FileError, match=r"x\.tar: "):
             read(path)
 
 
@@ -113,11 +112,11 @@ def test_a_flipped_bit_is_found_by_the_checksum_of_gzip(tmp_path: Path) -> None:
     whole = bytearray(gzip.compress(tar_bytes(), compresslevel=0))
     whole[whole.index(b"third")] ^= 1
     (tmp_path / "x.tar.gz").write_bytes(whole)
-    with pytest.raises(DatasetError, match=r"x\.tar\.gz: not a readable tar archive, truncated or damaged \(CRC"):
+    with pytest.raises(FileError, match=r"x\.tar\.gz: not a readable tar archive, truncated or damaged \(CRC"):
         read(tmp_path / "x.tar.gz")
 
 
 def test_a_file_that_is_no_archive(tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(b"<html>not found</html>" * 50)
-    with pytest.raises(DatasetError, match=r"x\.tar\.gz: not a readable tar archive"):
+    with pytest.raises(FileError, match=r"x\.tar\.gz: not a readable tar archive"):
         read(tmp_path / "x.tar.gz")

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from levit_ref.data.dataset import DatasetError
-from levit_ref.data.pickles import load_pickled_dict
-
-from .cifar_files import python2_dumps
+from levit_ref.files import FileError
+from levit_ref.files.pickles import load_pickled_dict
+from tests.data.cifar_files import python2_dumps
 
 CONTENT = {
     "bytes": np.arange(12, dtype=np.uint8).reshape(3, 4),
@@ -65,7 +64,7 @@ class _RunsOnLoad:
 def test_a_malicious_pickle_does_not_run(tmp_path: Path, protocol: int) -> None:
     target = tmp_path / "harm"
     blob = pickle.dumps({"data": _RunsOnLoad(os.mkdir, str(target))}, protocol)
-    with pytest.raises(DatasetError, match=r"^evil_batch: refused the global '\w+\.mkdir'"):
+    with pytest.raises(FileError, match=r"^evil_batch: refused the global '\w+\.mkdir'"):
         load_pickled_dict(blob, "evil_batch")
     assert not target.exists()
     pickle.loads(blob)  # it is a loaded gun: the plain unpickler fires it
@@ -86,32 +85,32 @@ def test_a_malicious_pickle_does_not_run(tmp_path: Path, protocol: int) -> None:
 )
 def test_only_the_globals_of_arrays_are_allowed(module: str, name: str) -> None:
     blob = f"c{module}\n{name}\n.".encode()
-    with pytest.raises(DatasetError, match=rf"refused the global '{module}\.{name}'"):
+    with pytest.raises(FileError, match=rf"refused the global '{module}\.{name}'"):
         load_pickled_dict(blob, "file")
 
 
 def test_object_arrays_are_refused() -> None:
-    with pytest.raises(DatasetError, match=r"^file: refused data type 'O8'"):
+    with pytest.raises(FileError, match=r"^file: refused data type 'O8'"):
         load_pickled_dict(pickle.dumps({"data": np.array([{}, None], dtype=object)}, 4), "file")
 
 
 def test_structured_types_are_refused() -> None:
     blob = pickle.dumps({"data": np.zeros(2, [("a", "u1"), ("b", "u1")])}, 4)
-    with pytest.raises(DatasetError, match=r"^file: refused data type 'V2'"):
+    with pytest.raises(FileError, match=r"^file: refused data type 'V2'"):
         load_pickled_dict(blob, "file")
 
 
 def test_a_type_cannot_be_made_structured_afterwards() -> None:
     # REDUCE numpy.dtype("u1"), then BUILD with field names
     blob = b"cnumpy\ndtype\n(S'u1'\ntR(I3\nS'|'\nN(S'a'\ntN" + b"I-1\nI-1\nI0\ntb."
-    with pytest.raises(DatasetError, match="structured"):
+    with pytest.raises(FileError, match="structured"):
         load_pickled_dict(blob, "file")
 
 
 def test_a_constructor_cannot_be_changed() -> None:
     # BUILD on the global itself would, unguarded, set its attributes
     blob = b"cnumpy\nndarray\n}S'x'\nI1\nsb."
-    with pytest.raises(DatasetError, match="refused to change a constructor"):
+    with pytest.raises(FileError, match="refused to change a constructor"):
         load_pickled_dict(blob, "file")
 
 
@@ -120,14 +119,14 @@ def test_an_array_must_have_the_bytes_that_its_shape_needs(shape: tuple[int, int
     blob = pickle.dumps({"data": np.zeros((1, 3), np.uint8)}, 0)
     old, new = b"(I1\nI3\n", f"(I{shape[0]}\nI{shape[1]}\n".encode()
     assert blob.count(old) == 1
-    with pytest.raises(DatasetError, match="bytes, got 3"):
+    with pytest.raises(FileError, match="bytes, got 3"):
         load_pickled_dict(blob.replace(old, new), "file")
 
 
 def test_every_truncation_is_an_error_with_the_name() -> None:
     blob = pickle.dumps(CONTENT, 2)
     for length in range(len(blob)):
-        with pytest.raises(DatasetError, match=r"^data_batch_1: "):
+        with pytest.raises(FileError, match=r"^data_batch_1: "):
             load_pickled_dict(blob[:length], "data_batch_1")
 
 
@@ -138,14 +137,14 @@ def test_every_damaged_byte_is_an_error_or_harmless() -> None:
         damaged[position] ^= 0x15
         try:
             loaded = load_pickled_dict(bytes(damaged), "file")
-        except DatasetError as error:
+        except FileError as error:
             assert str(error).startswith("file: ")
         else:
             assert isinstance(loaded, dict)
 
 
 def test_the_content_must_be_a_dictionary() -> None:
-    with pytest.raises(DatasetError, match="file: holds a list, expected a dictionary"):
+    with pytest.raises(FileError, match="file: holds a list, expected a dictionary"):
         load_pickled_dict(pickle.dumps([1, 2]), "file")
-    with pytest.raises(DatasetError, match="file: expected a string, got int"):
+    with pytest.raises(FileError, match="file: expected a string, got int"):
         load_pickled_dict(pickle.dumps({1: 2}), "file")

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from .dataset import DatasetError
+from levit_ref.files.errors import FileError
 
 _CHUNK = 1 << 18  # bytes between two looks at the progress bar
 _TIMEOUT = 30.0  # seconds without a byte
@@ -57,7 +57,7 @@ def fetch(url: str, md5: str, folder: Path | None = None, *, download: bool = Tr
     ------
     DownloadError
         The file is not in `folder` and cannot be downloaded; the message says where to put it by hand.
-    DatasetError
+    FileError
         The checksum is wrong.  A wrong download is deleted; a wrong file that was in `folder` is left alone.
     """
     folder = cache_dir() if folder is None else Path(folder)
@@ -75,7 +75,7 @@ def fetch(url: str, md5: str, folder: Path | None = None, *, download: bool = Tr
         folder.mkdir(parents=True, exist_ok=True)
         pooch.retrieve(url, f"md5:{md5}", target.name, folder, downloader=_ResumingDownloader(part, progress))
     except ValueError as error:  # pooch found another checksum, and has deleted the file
-        raise DatasetError(f"{url}: wrong checksum, the download was deleted; try again ({error})") from error
+        raise FileError(f"{url}: wrong checksum, the download was deleted; try again ({error})") from error
     except (OSError, http.client.HTTPException) as error:
         kept = f"; {part.stat().st_size} bytes are kept and the next try continues there" if part.exists() else ""
         raise DownloadError(f"cannot download {url} ({error}){kept}; {by_hand}") from error
@@ -88,7 +88,7 @@ def _check_md5(path: Path, expected: str) -> None:
         while block := file.read(1 << 20):
             digest.update(block)
     if digest.hexdigest() != expected:
-        raise DatasetError(
+        raise FileError(
             f"{path}: wrong checksum, md5 is {digest.hexdigest()}, expected {expected}; delete the file to "
             "download it again, or pass its path as data_dir if it is a copy of your own"
         )

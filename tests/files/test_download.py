@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from levit_ref.data import DatasetError, DownloadError, cache_dir
-from levit_ref.data.download import fetch
+from levit_ref.data import DownloadError, cache_dir
+from levit_ref.files import FileError
+from levit_ref.files.download import fetch
 
 from .server import FileServer, serving
 
@@ -88,7 +89,7 @@ def test_a_part_that_is_longer_than_the_file_is_thrown_away(server: FileServer, 
 
 def test_a_download_with_a_wrong_checksum_is_not_kept(server: FileServer, tmp_path: Path) -> None:
     server.content = b"x" * 1000
-    with pytest.raises(DatasetError, match=rf"^{server.url}/{NAME}: wrong checksum, the download was deleted"):
+    with pytest.raises(FileError, match=rf"^{server.url}/{NAME}: wrong checksum, the download was deleted"):
         get(server, tmp_path)
     assert names(tmp_path) == []
     server.content = CONTENT
@@ -97,14 +98,14 @@ def test_a_download_with_a_wrong_checksum_is_not_kept(server: FileServer, tmp_pa
 
 def test_a_part_of_another_file_is_found_by_the_checksum(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / f"{NAME}.part").write_bytes(b"y" * 1000)
-    with pytest.raises(DatasetError, match="wrong checksum"):
+    with pytest.raises(FileError, match="wrong checksum"):
         get(server, tmp_path)
     assert get(server, tmp_path).read_bytes() == CONTENT
 
 
 def test_a_wrong_file_that_was_put_into_the_cache_is_left_alone(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"my own")
-    with pytest.raises(DatasetError, match=rf"{NAME}: wrong checksum, md5 is \w+, expected {MD5}; delete the file"):
+    with pytest.raises(FileError, match=rf"{NAME}: wrong checksum, md5 is \w+, expected {MD5}; delete the file"):
         get(server, tmp_path)
     assert (tmp_path / NAME).read_bytes() == b"my own"
     assert server.requests == []

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from .dataset import DatasetError
+from levit_ref.files.errors import FileError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -25,7 +25,7 @@ def read_files(place: Path, names: Collection[str]) -> Iterator[tuple[str, str, 
     ------
     FileNotFoundError
         One of `names` is not in the folder.
-    DatasetError
+    FileError
         One of `names` is not in the archive, or twice; the archive is truncated or damaged; any of
         its members is a link or a device, or has a name that climbs out of its folder.
     """
@@ -53,14 +53,14 @@ def _read_archive(path: Path, names: Collection[str]) -> Iterator[tuple[str, str
                 if name.name not in names:
                     continue
                 if name.name in seen:
-                    raise DatasetError(f"{path}: holds {name.name} twice")
+                    raise FileError(f"{path}: holds {name.name} twice")
                 seen.add(name.name)
                 yield name.name, f"{path}:{name}", content
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DatasetError(f"{path}: not a readable tar archive, truncated or damaged ({error})") from error
+        raise FileError(f"{path}: not a readable tar archive, truncated or damaged ({error})") from error
     missing = [name for name in names if name not in seen]
     if missing:
-        raise DatasetError(f"{path}: {', '.join(missing)} missing; expected {', '.join(names)}")
+        raise FileError(f"{path}: {', '.join(missing)} missing; expected {', '.join(names)}")
 
 
 def _members(path: Path, stream: BinaryIO) -> Iterator[tuple[PurePosixPath, bytes]]:
@@ -69,14 +69,14 @@ def _members(path: Path, stream: BinaryIO) -> Iterator[tuple[PurePosixPath, byte
         for member in tar:
             name = PurePosixPath(member.name)
             if name.is_absolute() or ".." in name.parts:
-                raise DatasetError(f"{path}: member {member.name!r} climbs out of its folder: archive refused")
+                raise FileError(f"{path}: member {member.name!r} climbs out of its folder: archive refused")
             if not (member.isfile() or member.isdir()):
-                raise DatasetError(f"{path}: member {member.name!r} is a link or a device: archive refused")
+                raise FileError(f"{path}: member {member.name!r} is a link or a device: archive refused")
             opened = tar.extractfile(member)
             if opened is not None:
                 content = opened.read()
                 if len(content) != member.size:
-                    raise DatasetError(f"{path}: truncated inside member {member.name!r}")
+                    raise FileError(f"{path}: truncated inside member {member.name!r}")
                 yield name, content
     # A tar ends before its gzip stream does; the checksum of the stream comes last.
     while stream.read(1 << 20):

@@ -1,4 +1,4 @@
-"""2-D convolution: :mod:`levit_ref.ops.conv`."""
+"""2-D convolution: :mod:`levit_ref.ops.conv2d`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from levit_ref import _native, ops
 from levit_ref.ops._checks import Array
-from levit_ref.ops.conv import Conv2dSaved, check_conv2d, check_conv2d_backward
+from levit_ref.ops.conv2d import Conv2dSaved, check_conv2d, check_conv2d_backward
 from levit_ref.runtime.native.arrays import serves
 
 

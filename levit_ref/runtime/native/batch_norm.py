@@ -1,4 +1,4 @@
-"""Batch normalisation: :mod:`levit_ref.ops.batchnorm`."""
+"""Batch normalisation: :mod:`levit_ref.ops.batch_norm`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from levit_ref import _native, ops
 from levit_ref.ops._checks import Array, Tap, untapped
-from levit_ref.ops.batchnorm import (
+from levit_ref.ops.batch_norm import (
     BatchNormSaved,
     channels_last,
     check_batch_norm,
