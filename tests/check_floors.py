@@ -18,6 +18,7 @@ FLOORS = {
     "runtime": 2,
     "nn": 3,
     "configs": 4,
+    "preprocessing": 6,
     "files": 1,
     "data": 5,
     "evaluation": 5,
