@@ -11,7 +11,7 @@ from levit_ref import ops
 from levit_ref.inspection.activations import Activations
 from levit_ref.inspection.edits import Edit, Edits, edited
 from levit_ref.inspection.names import matches, nearest
-from levit_ref.nn import BatchNorm, ConvNorm, LeViT, LinearNorm, Module, Residual, SelectiveTap
+from levit_ref.nn import BatchNorm, ConvNorm, LeViT, LinearNorm, Module, SelectiveTap
 from levit_ref.nn.attention import BiasedAttention
 from levit_ref.nn.specs import catalogue
 from levit_ref.ops._checks import Array
@@ -137,7 +137,7 @@ def rolled_back_unless_complete(model: LeViT) -> Iterator[None]:
         yield
         return
     buffers = [(buffer, buffer.copy()) for _, buffer in model.named_buffers()]
-    generators = {id(m.rng): m.rng.bit_generator for _, m in model.named_modules() if isinstance(m, Residual)}
+    generators = {0: model.drop_path.rng.bit_generator}
     states = [(generator, generator.state) for generator in generators.values()]
     try:
         yield

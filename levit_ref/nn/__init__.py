@@ -1,13 +1,15 @@
 """The components of LeViT, one file each, and the network they make."""
 
 from levit_ref.nn.attention import Attention, AttentionDownsample
-from levit_ref.nn.blocks import Block, Downsample, Residual, Stage
+from levit_ref.nn.blocks import Block, Downsample, Stage
 from levit_ref.nn.config import LeViTConfig, StemConv
 from levit_ref.nn.cost import Cost, component_costs, count_macs, count_parameters
+from levit_ref.nn.drop_path import DropPath
 from levit_ref.nn.grid import TokenGrid
 from levit_ref.nn.layers import Activation, BatchNorm, Conv2d, LayerNorm, Linear
 from levit_ref.nn.ledger import Ledger, LedgerRow, cost_ledger
 from levit_ref.nn.levit import HeadLogits, LeViT
+from levit_ref.nn.memory import lean_backward, separate_pass
 from levit_ref.nn.mlp import Mlp
 from levit_ref.nn.module import Buffer, Module, Parameter
 from levit_ref.nn.pairs import ConvNorm, LinearNorm, NormLinear
@@ -27,6 +29,7 @@ __all__ = [
     "ConvNorm",
     "Cost",
     "Downsample",
+    "DropPath",
     "FunctionTap",
     "HeadLogits",
     "LayerNorm",
@@ -40,7 +43,6 @@ __all__ = [
     "Module",
     "NormLinear",
     "Parameter",
-    "Residual",
     "SelectiveTap",
     "Stage",
     "Stem",
@@ -51,5 +53,7 @@ __all__ = [
     "cost_ledger",
     "count_macs",
     "count_parameters",
+    "lean_backward",
     "no_tap",
+    "separate_pass",
 ]

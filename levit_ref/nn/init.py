@@ -1,6 +1,7 @@
 """Initial values of weights, as the official code has them.
 
-Drawn in float64, so that a seed means the same network in every dtype.
+Drawn in float64, so that a seed means the same network in every dtype. Without a generator they are zeros, for a model
+whose weights are about to be read from a file.
 """
 
 from __future__ import annotations
@@ -10,23 +11,27 @@ import math
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 
 
-def fan_in_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Uniform in ``+-1 / sqrt(fan_in)``: what PyTorch gives convolutions and linear layers, and LeViT leaves.
+def fan_in_uniform(rng: np.random.Generator | None, shape: tuple[int, ...]) -> Array:
+    """Uniform in ``+-1 / sqrt(fan_in)``: PyTorch's default for convolutions and linear layers, which LeViT keeps.
 
     ``fan_in`` is the number of inputs of one output: all axes of the weight but the first.
     """
+    if rng is None:
+        return np.zeros(shape)
     bound = 1 / math.sqrt(math.prod(shape[1:]))
     return rng.uniform(-bound, bound, shape)
 
 
-def truncated_normal(rng: np.random.Generator, shape: tuple[int, ...], std: float, limit: float = 2.0) -> Array:
-    """Normal with mean 0 and width ``std``, given that it lies in ``+-limit``; by inverting its distribution function.
+def truncated_normal(rng: np.random.Generator | None, shape: tuple[int, ...], std: float, limit: float = 2.0) -> Array:
+    """Normal with mean 0 and width ``std``, restricted to ``+-limit``; by inverting its distribution function.
 
     As in ``timm.layers.trunc_normal_`` the limit is absolute, not in units of ``std``.
     """
+    if rng is None:
+        return np.zeros(shape)
     low = ndtr(-limit / std)
     values: Array = std * ndtri(rng.uniform(low, 1 - low, shape))
     return values

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
+from levit_ref import functional as F
 from levit_ref.nn import init
-from levit_ref.nn.module import Again, Buffer, Module, Parameter
+from levit_ref.nn.config import StemConv
+from levit_ref.nn.memory import current_pass
+from levit_ref.nn.module import Buffer, Module, Parameter
 from levit_ref.nn.tap import Tap, no_tap
-from levit_ref.ops._checks import Array
-from levit_ref.runtime import F
+from levit_ref.ops import Array
 
 
 class Conv2d(Module):
@@ -16,49 +20,38 @@ class Conv2d(Module):
 
     Parameters
     ----------
-    C_in, C_out : int
-    kernel_size, stride, padding : int
+    C_in : int
+    conv : StemConv
+        Output channels, kernel, stride and padding.
+    rng : numpy.random.Generator, optional
+        Draws the weight, shape (C_out, C_in, kernel_size, kernel_size), as PyTorch does by default; zeros without it.
     bias : bool
-    rng : numpy.random.Generator
-        Draws the weight, shape (C_out, C_in, kernel_size, kernel_size), as PyTorch does by default.
+    reads_images : bool
+        Whether its input is the images, whose gradient a lean backward pass leaves out.
     """
 
     def __init__(
-        self,
-        C_in: int,
-        C_out: int,
-        kernel_size: int,
-        stride: int,
-        padding: int,
-        *,
-        rng: np.random.Generator,
-        bias: bool = False,
-    ) -> None:
-        self.weight = Parameter(init.fan_in_uniform(rng, (C_out, C_in, kernel_size, kernel_size)))
-        self.bias = Parameter(np.zeros(C_out)) if bias else None
-        self.stride, self.padding = stride, padding
+        self, C_in: int, conv: StemConv, rng: np.random.Generator | None, *,
+        bias: bool = False, reads_images: bool = False,
+    ) -> None:  # fmt: skip
+        self.weight = Parameter(init.fan_in_uniform(rng, (conv.channels, C_in, conv.kernel_size, conv.kernel_size)))
+        self.bias = Parameter(np.zeros(conv.channels)) if bias else None
+        self.stride, self.padding, self.reads_images = conv.stride, conv.padding, reads_images
 
-    def forward(self, x: Array, tap: Tap = no_tap, again: Again | None = None) -> Array:
-        """(B, C_in, H, W) to (B, C_out, H_out, W_out). With ``again``, which computes ``x``, it is not kept."""
-        y, saved = F.conv2d_forward(x, self.weight.data, stride=self.stride, padding=self.padding)
-        self.remember(saved, again)
-        return y if self.bias is None else y + self.bias.data[:, None, None]
+    def forward(self, x: Array, tap: Tap = no_tap) -> Array:
+        """(B, C_in, H, W) to (B, C_out, H_out, W_out)."""
+        bias = None if self.bias is None else self.bias.data
+        y, saved = F.conv2d_forward(x, self.weight.data, bias, stride=self.stride, padding=self.padding)
+        self.remember(saved)
+        return y
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""
-        dx = self._backward(dy, need_dx=True)
-        assert dx is not None  # need_dx
-        return dx
-
-    def backward_weight_only(self, dy: Array) -> None:
-        """As :meth:`backward`, without the gradient of the input, which training does not ask of the first layer."""
-        self._backward(dy, need_dx=False)
-
-    def _backward(self, dy: Array, *, need_dx: bool) -> Array | None:
-        dx, dweight = F.conv2d_backward(dy, self.recall(), need_dx=need_dx)
+        need_dx = not (self.reads_images and current_pass().is_lean)
+        dx, dweight, dbias = F.conv2d_backward(dy, self.recall(), need_dx=need_dx)
         self.weight.grad += dweight
-        if self.bias is not None:
-            self.bias.grad += dy.sum(axis=(0, 2, 3))
+        if self.bias is not None and dbias is not None:
+            self.bias.grad += dbias
         return dx
 
 
@@ -68,27 +61,27 @@ class Linear(Module):
     Parameters
     ----------
     C_in, C_out : int
+    rng : numpy.random.Generator, optional
+        Without it the weight is zeros.
     bias : bool
         Starts at zero.
     std : float, optional
         Draw the weight, shape (C_out, C_in), from a truncated normal distribution of this width (LeViT's heads);
         without it uniformly, as PyTorch does by default.
-    rng : numpy.random.Generator
     """
 
     def __init__(
-        self, C_in: int, C_out: int, *, rng: np.random.Generator, bias: bool = False, std: float | None = None
+        self, C_in: int, C_out: int, rng: np.random.Generator | None, *, bias: bool = False, std: float | None = None
     ) -> None:
         shape = (C_out, C_in)
-        self.weight = Parameter(
-            init.fan_in_uniform(rng, shape) if std is None else init.truncated_normal(rng, shape, std)
-        )
+        weight = init.fan_in_uniform(rng, shape) if std is None else init.truncated_normal(rng, shape, std)
+        self.weight = Parameter(weight)
         self.bias = Parameter(np.zeros(C_out)) if bias else None
 
-    def forward(self, x: Array, tap: Tap = no_tap, again: Again | None = None) -> Array:
-        """(..., C_in) to (..., C_out). With ``again``, which computes ``x``, it is not kept."""
+    def forward(self, x: Array, tap: Tap = no_tap) -> Array:
+        """(..., C_in) to (..., C_out)."""
         y, saved = F.linear_forward(x, self.weight.data, None if self.bias is None else self.bias.data)
-        self.remember(saved, again)
+        self.remember(saved)
         return y
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
@@ -107,23 +100,17 @@ class Activation(Module):
 
     def forward(self, x: Array, tap: Tap = no_tap) -> Array:
         """Elementwise; the shape stays."""
-        y, saved = getattr(F, f"{self.name}_forward")(x)
+        y, saved = F.activation_forward(x, self.name)
         self.remember(saved)
-        return y
-
-    def again(self) -> Array:
-        """The output of the most recent forward pass."""
-        y: Array = getattr(F, f"{self.name}_forward")(self.peek())[0]
-        return y
+        return y if y is x else self.repeatable(y, lambda: F.activation_forward(x, self.name)[0], tap)
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""
-        dx: Array = getattr(F, f"{self.name}_backward")(dy, self.recall())
-        return dx
+        return F.activation_backward(dy, self.recall(), self.name)
 
 
 class BatchNorm(Module):
-    """Batch normalisation of one axis, and the activation behind it.
+    """Batch normalisation of one axis, and the activation after it.
 
     In training it also moves its running statistics, as PyTorch does. The tap sees ``bn``, the value between
     normalisation and activation.
@@ -133,8 +120,8 @@ class BatchNorm(Module):
     channels : int
     channel_axis : int
         1 for images (B, C, H, W), -1 for tokens.
-    weight : float
-        Initial scale: 0 makes a residual branch start as nothing (paper, section 4.2, after Goyal et al. 2017).
+    scale : float
+        Initial weight: 0 makes a residual branch start as nothing (paper, section 4.2, after Goyal et al. 2017).
     activation : str
     """
 
@@ -142,9 +129,9 @@ class BatchNorm(Module):
     momentum = 0.1
 
     def __init__(
-        self, channels: int, *, channel_axis: int = -1, weight: float = 1.0, activation: str = "identity"
+        self, channels: int, *, channel_axis: int = -1, scale: float = 1.0, activation: str = "identity"
     ) -> None:
-        self.weight = Parameter(np.full(channels, float(weight)))
+        self.weight = Parameter(np.full(channels, float(scale)))
         self.bias = Parameter(np.zeros(channels))
         self.running_mean = Buffer(np.zeros(channels))
         self.running_var = Buffer(np.ones(channels))
@@ -153,31 +140,38 @@ class BatchNorm(Module):
 
     def forward(self, x: Array, tap: Tap = no_tap) -> Array:
         """Normalise and activate; the shape stays."""
-        mean, var = self.running_mean.data, self.running_var.data
+        training = self.training
+        if training:
+            mean, var = F.batch_norm_statistics(x, channel_axis=self.channel_axis)
+            self._move_statistics(mean, var, x.size // len(mean))
+        else:
+            mean, var = self.running_mean.data, self.running_var.data
         y, saved = F.batch_norm_forward(
-            x, self.weight.data, self.bias.data, mean, var,
-            training=self.training, eps=self.eps, channel_axis=self.channel_axis, activation=self.activation, tap=tap,
+            x, mean, var, self.weight.data, self.bias.data,
+            eps=self.eps, channel_axis=self.channel_axis, activation=self.activation, tap=tap,
         )  # fmt: skip
-        if self.training:
-            mean[...], var[...] = F.update_running_statistics(mean, var, saved, momentum=self.momentum)
-            self.num_batches_tracked.data[...] += 1
-        self.remember(saved)
-        return y
-
-    def again(self) -> Array:
-        """The output of the most recent forward pass, if it was not tapped."""
-        return F.batch_norm_again(self.peek())
+        self.remember((saved, training))
+        return self.repeatable(y, partial(F.batch_norm_again, saved), tap)
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""
-        dx, dweight, dbias = F.batch_norm_backward(dy, self.recall(), tap=tap)
+        saved, training = self.recall()
+        dx, dweight, dbias = F.batch_norm_backward(dy, saved, training, tap=tap)
         self.weight.grad += dweight
         self.bias.grad += dbias
         return dx
 
+    def _move_statistics(self, mean: Array, variance: Array, count: int) -> None:
+        """Move the running statistics towards those of a batch of ``count`` values a channel."""
+        running_mean, running_var = self.running_mean.data, self.running_var.data
+        running_mean[...], running_var[...] = F.update_running_statistics(
+            running_mean, running_var, mean, variance, count, momentum=self.momentum
+        )
+        self.num_batches_tracked.data[...] += 1
+
 
 class LayerNorm(Module):
-    """Layer normalisation of the channel axis, and the activation behind it: what A3 has for batch normalisation.
+    """Layer normalisation of the channel axis, and the activation after it: what A3 has for batch normalisation.
 
     Parameters
     ----------
@@ -200,15 +194,11 @@ class LayerNorm(Module):
         rows = np.moveaxis(x, self.channel_axis, -1)
         y, saved = F.layer_norm_forward(rows, self.weight.data, self.bias.data, eps=self.eps)
         self.remember(saved)
-        return self.act.forward(tap("bn", np.moveaxis(y, -1, self.channel_axis)))
-
-    def again(self) -> Array:
-        """The output of the most recent forward pass."""
-        return self.act.again()
+        return self.act.forward(tap("norm", np.moveaxis(y, -1, self.channel_axis)), tap)
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""
-        dy = tap("bn", self.act.backward(dy))
+        dy = tap("norm", self.act.backward(dy))
         dx, dweight, dbias = F.layer_norm_backward(np.moveaxis(dy, self.channel_axis, -1), self.recall())
         self.weight.grad += dweight
         self.bias.grad += dbias

@@ -18,7 +18,7 @@ import numpy as np
 from levit_ref.nn.cost import Cost, component_costs
 from levit_ref.nn.levit import LeViT
 from levit_ref.nn.tap import FunctionTap
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 
 Observer = Callable[[str, Array], None]
 

@@ -7,16 +7,18 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from levit_ref import functional as F
 from levit_ref.nn import init
-from levit_ref.nn.blocks import Residual, Stage
+from levit_ref.nn.blocks import Stage
 from levit_ref.nn.config import LeViTConfig
+from levit_ref.nn.drop_path import DropPath
 from levit_ref.nn.module import Buffer, Module, Parameter
 from levit_ref.nn.pairs import NormLinear
 from levit_ref.nn.specs import ActivationSpec, activation_specs
 from levit_ref.nn.stem import Stem
 from levit_ref.nn.tap import Tap, Taps, no_tap
-from levit_ref.ops._checks import Array, check_shape, pair
-from levit_ref.runtime import F
+from levit_ref.ops import Array
+from levit_ref.ops._checks import check_shape, pair
 
 
 class HeadLogits(NamedTuple):
@@ -36,8 +38,9 @@ class LeViT(Module):
     num_classes : int
     image_size : int or (int, int)
         Rows and columns; any size that leaves the stem at least one token.
-    seed : int
-        Of the initial weights and, until :meth:`seed_drop_path`, of stochastic depth.
+    seed : int or None
+        Of the initial weights and, until ``drop_path.seed(...)``, of stochastic depth. None draws nothing: all weights
+        are zeros, for a model that is about to read them from a file.
     dtype : dtype
         float32, or float64 for gradient checks.
 
@@ -64,30 +67,30 @@ class LeViT(Module):
         *,
         num_classes: int = 1000,
         image_size: int | tuple[int, int] = 224,
-        seed: int = 0,
+        seed: int | None = 0,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         if num_classes < 1:
             raise ValueError(f"LeViT: num_classes must be at least 1, got {num_classes}")
-        rng = np.random.default_rng(seed)
+        rng = None if seed is None else np.random.default_rng(seed)
         self.config, self.num_classes = config, num_classes
         self.image_size = pair("LeViT", "image_size", image_size, 1)
-        self.stem = Stem(
-            config.stem, image_size=self.image_size, activation=config.activation, norm=config.norm, rng=rng
-        )
+        self.stem = Stem(config, self.image_size, rng)
         grid, dim = self.stem.grid, config.embed_dims[0]
         self.pos_embed = None
         if config.position == "embedding":
             self.pos_embed = Parameter(init.truncated_normal(rng, (1, grid.tokens, dim), 0.02))
+        self.drop_path = DropPath(config.drop_path)
         self.stages: list[Stage] = []
         for i in range(len(config.embed_dims)):
-            self.stages.append(Stage(config, i, grid, rng))
+            self.stages.append(Stage(config, i, grid, rng, self.drop_path))
             grid = self.stages[-1].grid
-        self.head = NormLinear(config.embed_dims[-1], num_classes, norm=config.norm, rng=rng)
+        self.head = NormLinear(config.embed_dims[-1], num_classes, config.norm, rng)
         self.head_dist = None
         if config.distillation:
-            self.head_dist = NormLinear(config.embed_dims[-1], num_classes, norm=config.norm, rng=rng)
-        self.seed_drop_path(rng)
+            self.head_dist = NormLinear(config.embed_dims[-1], num_classes, config.norm, rng)
+        if rng is not None:
+            self.drop_path.seed(rng)
         self.flatten(dtype)
 
     # --- forward and backward --------------------------------------------------------------------------------------
@@ -139,21 +142,15 @@ class LeViT(Module):
         Returns
         -------
         dx : ndarray, shape (B, 3, H, W)
+            None under :func:`levit_ref.nn.lean_backward`.
         """
         dy = tap("logits", dy)
-        return (
-            self.backward_heads(dy, None, tap) if self.head_dist is None else self.backward_heads(dy / 2, dy / 2, tap)
-        )
+        if self.head_dist is None:
+            return self.backward_heads(dy, None, tap)
+        return self.backward_heads(dy / 2, dy / 2, tap)
 
     def backward_heads(self, dhead: Array, dhead_dist: Array | None, tap: Tap = no_tap) -> Array:
         """As :meth:`backward`, from a gradient for each head (None for a head that is not there)."""
-        return tap("images", self.stem.backward(self._backward_to_stem(dhead, dhead_dist, tap), tap.scope("stem")))
-
-    def backward_parameters(self, dhead: Array, dhead_dist: Array | None) -> None:
-        """As :meth:`backward_heads` without the gradient of the images, which training has no use for."""
-        self.stem.backward_weight_only(self._backward_to_stem(dhead, dhead_dist, no_tap))
-
-    def _backward_to_stem(self, dhead: Array, dhead_dist: Array | None, tap: Tap) -> Array:
         saved = self.recall()
         for name, gradient, head in ("dhead", dhead, self.head), ("dhead_dist", dhead_dist, self.head_dist):
             if (gradient is None) != (head is None):
@@ -170,7 +167,7 @@ class LeViT(Module):
         if self.pos_embed is not None:
             dx = tap("pos_embed", dx)
             self.pos_embed.grad += dx.sum(axis=0, keepdims=True)
-        return dx
+        return tap("images", self.stem.backward(dx, tap.scope("stem")))
 
     def _check_images(self, images: Array) -> Array:
         if not isinstance(images, np.ndarray) or not np.issubdtype(images.dtype, np.floating):
@@ -242,10 +239,8 @@ class LeViT(Module):
         vars(self).update(state)
         self.flatten(self.flat_data.dtype)
 
-    # --- stochastic depth --------------------------------------------------------------------------------------------
+    # --- to look at --------------------------------------------------------------------------------------------------
 
-    def seed_drop_path(self, rng: np.random.Generator) -> None:
-        """Draw stochastic depth from ``rng`` from now on."""
-        for _, module in self.named_modules():
-            if isinstance(module, Residual):
-                module.rng = rng
+    def _title(self) -> str:
+        H, W = self.image_size
+        return f"{type(self).__name__}({self.config.name}, {self.num_classes} classes, images of {H}x{W})"

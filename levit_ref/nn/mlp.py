@@ -6,11 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from levit_ref.nn.config import LeViTConfig
 from levit_ref.nn.layers import LayerNorm
 from levit_ref.nn.module import Module
 from levit_ref.nn.pairs import LinearNorm
 from levit_ref.nn.tap import Tap, Taps, no_tap
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 
 
 class Mlp(Module):
@@ -18,30 +19,32 @@ class Mlp(Module):
 
     Parameters
     ----------
-    dim, hidden_dim : int
-        LeViT expands by 2, where ViT expands by 4.
-    activation : str
-    norm : {"batch", "layer"}
-    rng : numpy.random.Generator
+    config : LeViTConfig
+    dim : int
+        C, of input and output.
+    ratio : float
+        Hidden channels over ``dim``: LeViT expands by 2, where ViT expands by 4.
+    rng : numpy.random.Generator, optional
+        Without it the weights are zeros.
     """
 
     taps: ClassVar[Taps] = {
-        "norm": ("B N C", "the input behind layer normalisation (ablation A3 only)"),
-        "act": ("B N C", "the hidden values, behind the activation"),
+        "norm": ("B N C", "the input after layer normalisation (ablation A3 only)"),
+        "act": ("B N C", "the hidden values, after the activation"),
     }
 
-    def __init__(self, dim: int, hidden_dim: int, *, activation: str, norm: str, rng: np.random.Generator) -> None:
-        self.norm = LayerNorm(dim) if norm == "layer" else None
-        self.ln1 = LinearNorm(dim, hidden_dim, norm=norm, activation=activation, rng=rng)
-        self.ln2 = LinearNorm(hidden_dim, dim, norm=norm, norm_weight=0, rng=rng)
+    def __init__(self, config: LeViTConfig, dim: int, ratio: float, rng: np.random.Generator | None) -> None:
+        hidden = int(dim * ratio)
+        self.norm = LayerNorm(dim) if config.norm == "layer" else None
+        self.ln1 = LinearNorm(dim, hidden, config.norm, rng, activation=config.activation)
+        self.ln2 = LinearNorm(hidden, dim, config.norm, rng, scale=0)
 
     def forward(self, x: Array, tap: Tap = no_tap) -> Array:
         """(B, N, C) to (B, N, C)."""
         if self.norm is not None:
             x = tap("norm", self.norm.forward(x))
         x = tap("act", self.ln1.forward(x, tap.scope("ln1")))  # (B, N, hidden)
-        again = self.ln1.again if tap is no_tap else None
-        return self.ln2.forward(x, tap.scope("ln2"), again)  # (B, N, C)
+        return self.ln2.forward(x, tap.scope("ln2"))  # (B, N, C)
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""

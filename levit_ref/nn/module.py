@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from levit_ref.nn.memory import current_pass
 from levit_ref.nn.tap import Tap, Taps, no_tap
-from levit_ref.ops._checks import Array
-from levit_ref.runtime import computes_again
+from levit_ref.ops import Array
 
 T = TypeVar("T")
-
-Again: TypeAlias = Callable[[], Array]
-"""Computes the output of a component's latest forward pass again: the same bits, if no parameter changed since then.
-
-Whoever needs that output as an input in the backward pass keeps this in its place. Only for what takes one pass over
-memory, and only where no tap came between, which might have replaced the value.
-"""
-
-RELEASED = object()
-"""Stands where a module remembered something that a backward pass has given back."""
-
-
-class _WithoutInput(NamedTuple):
-    """What a module remembers, but for its input ``x``."""
-
-    saved: Any
-    again: Again
+Self = TypeVar("Self", bound="Module")
 
 
 class Parameter:
@@ -106,21 +91,23 @@ class Buffer:
         return f"Buffer(shape={self.data.shape}, dtype={self.data.dtype})"
 
 
+_modes = threading.Lock()
+"""Held while a mode changes: blocks of :meth:`Module.inference` overlap in several threads."""
+
+
 class Module:
     """A component: parameters, buffers and child components in the order they were assigned.
 
-    A subclass sets them as attributes in ``__init__`` and defines ``forward`` and ``backward``. ``forward`` remembers
-    what ``backward`` needs (:meth:`remember`); ``backward`` reads it without consuming it, so that it may be called
-    again, in either mode: it differentiates the most recent forward pass. Only under :meth:`releasing` it consumes.
+    A subclass sets them as attributes in ``__init__`` and defines ``forward(x, tap)`` and ``backward(dy, tap)``.
+    ``forward`` hands what ``backward`` needs to :meth:`remember`, and ``backward`` reads it by :meth:`recall`: it
+    differentiates the most recent forward pass of the same thread, as often as it is called.
     """
 
     taps: ClassVar[Taps] = {}
     """Axes and meaning of every value that the component shows to its tap, by name; a number at its end is left out."""
 
-    training: bool = True
-    _remembers: bool = True
-    _releases: bool = False
-    _saved: Any = None
+    _training: bool = True
+    _inferences: int = 0  # blocks of inference() that are open, in all threads
 
     def forward(self, x: Array, tap: Tap = no_tap) -> Array:
         """Compute the output. ``tap`` sees every named value on the way."""
@@ -134,93 +121,65 @@ class Module:
         """Same as :meth:`forward`."""
         return self.forward(x, tap)
 
-    # --- what backward needs -------------------------------------------------------------------------------------
+    # --- what backward needs: nn/memory.py decides what becomes of it ----------------------------------------------
 
-    def remember(self, saved: Any, again: Again | None = None) -> None:
-        """Keep what :meth:`backward` will need, unless the model runs under :meth:`inference`.
-
-        With ``again``, the entry ``x`` of ``saved``, the input, is computed by :meth:`recall` instead of kept, on a
-        backend that :func:`levit_ref.runtime.computes_again`.
-        """
-        if again is not None and saved.x is not None and computes_again():
-            saved = _WithoutInput(saved._replace(x=None), again)
-        self._saved = saved if self._remembers else None
+    def remember(self, saved: Any) -> None:
+        """Keep what :meth:`backward` will need, unless the model runs under :meth:`inference`."""
+        if not self._inferences:
+            current_pass().remember(self, saved)
 
     def recall(self) -> Any:
-        """What the most recent forward pass remembered. Under :meth:`releasing` it can be recalled once."""
-        saved = self.peek()
-        if self._releases:
-            self._saved = RELEASED
-        return saved
+        """What the most recent forward pass of this thread remembered."""
+        return current_pass().recall(self)
 
-    def peek(self) -> Any:
-        """As :meth:`recall`, for somebody else's backward pass: nothing is given back."""
-        saved = self._saved
-        if saved is None:
-            raise RuntimeError(
-                f"{type(self).__name__}.backward needs a forward pass before it, outside of inference(): "
-                "nothing is remembered"
-            )
-        if saved is RELEASED:
-            raise RuntimeError(
-                f"{type(self).__name__}.backward needs another forward pass before it: a backward pass under "
-                "releasing() gave back what the last one remembered"
-            )
-        return saved.saved._replace(x=saved.again()) if isinstance(saved, _WithoutInput) else saved
+    def repeatable(self, y: Array, again: Callable[[], Array], tap: Tap) -> Array:
+        """``y``; whoever remembers it may keep ``again``, which computes it again, in its place.
 
-    @contextmanager
-    def releasing(self) -> Iterator[None]:
-        """``backward`` gives back what it needs as it goes: less memory, and one backward pass for each forward pass.
-
-        Training runs it like that. Gradients are the same bits.
+        For the output of a component that a kernel computes in one pass over what the component remembers anyway. If
+        ``tap`` looks at it, ``y`` is kept.
         """
-        before = [(m, m._releases) for _, m in self.named_modules()]
-        for module, _ in before:
-            module._releases = True
-        try:
-            yield
-        finally:
-            for module, releases in before:
-                module._releases = releases
+        if not self._inferences:
+            current_pass().declare(y, again, tap)
+        return y
+
+    # --- modes ---------------------------------------------------------------------------------------------------
+
+    @property
+    def training(self) -> bool:
+        """Whether the component is in training mode: batch statistics, stochastic depth."""
+        return self._training and not self._inferences
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Switch to training mode, and return the module itself."""
+        for _, module in self.named_modules():
+            module._training = mode
+        return self
+
+    def eval(self: Self) -> Self:
+        """Switch to evaluation mode (running statistics, no randomness), and return the module itself."""
+        return self.train(False)
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """Eval mode without remembering anything for ``backward``; the modes before return at the end of the block."""
-        before = [(m, m.training, m._remembers) for _, m in self.named_modules()]
-        for module, _, _ in before:
-            module.training, module._remembers, module._saved = False, False, None
-        try:
-            yield
-        finally:
-            for module, training, remembers in before:
-                module.training, module._remembers = training, remembers
+        """Evaluation mode, with nothing remembered for ``backward``, for as long as one such block is open.
 
-    @contextmanager
-    def aside(self, *, training: bool | None = None, remember: bool = False) -> Iterator[None]:
-        """Passes that leave no trace: afterwards modes, and what ``backward`` needs, are as they were before.
-
-        Inside of the block nothing is :meth:`releasing`.
-
-        Parameters
-        ----------
-        training : bool, optional
-            The mode inside of the block; without it every component stays in its own.
-        remember : bool
-            Whether ``backward`` may be called inside of the block.
+        Blocks may overlap in several threads. Modes, and what was remembered before, are untouched afterwards.
         """
-        before = [(m, m.training, m._remembers, m._releases, m._saved) for _, m in self.named_modules()]
-        for module, mode, *_ in before:
-            module.training = mode if training is None else training
-            module._remembers, module._releases = remember, False
+        modules = [module for _, module in self.named_modules()]
+
+        def count(change: int) -> None:
+            with _modes:
+                for module in modules:
+                    module._inferences += change
+
+        count(1)
         try:
             yield
         finally:
-            for module, mode, remembers, releases, saved in before:
-                module.training, module._remembers, module._releases = mode, remembers, releases
-                module._saved = saved
+            count(-1)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_saved"}  # activations are not state
+        return {name: value for name, value in vars(self).items() if name != "_inferences"}
 
     # --- names ---------------------------------------------------------------------------------------------------
 
@@ -251,17 +210,6 @@ class Module:
             for name, value in vars(module).items():
                 if isinstance(value, kind):
                     yield (f"{prefix}.{name}" if prefix else name), value
-
-    # --- modes and gradients -------------------------------------------------------------------------------------
-
-    def train(self, mode: bool = True) -> None:
-        """Switch to training mode: batch statistics, stochastic depth."""
-        for _, module in self.named_modules():
-            module.training = mode
-
-    def eval(self) -> None:
-        """Switch to evaluation mode: running statistics, no randomness."""
-        self.train(False)
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
@@ -313,10 +261,28 @@ class Module:
                 array[...] = state[name]
 
     def _state_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The live arrays behind the state: per component its own parameters and buffers, then its children's."""
+        """The live arrays of the state: per component its own parameters and buffers, then its children's."""
         arrays = {}
         for prefix, module in self.named_modules():
             for name, value in vars(module).items():
                 if isinstance(value, (Parameter, Buffer)):
                     arrays[f"{prefix}.{name}" if prefix else name] = value.data
         return arrays
+
+    # --- to look at ----------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return "\n".join(self._tree("", ""))
+
+    def _tree(self, name: str, indent: str) -> Iterator[str]:
+        """One line for the component, its parameters with their shapes on it, and the lines of its children."""
+        own = [f"{n} {p.shape}" for n, p in vars(self).items() if isinstance(p, Parameter)]
+        count = sum(p.size for _, p in self.named_parameters())
+        words = [f"{indent}{name}:" if name else "", self._title(), *own, f"{count:,}" if count else ""]
+        yield "  ".join(filter(None, words))
+        for child_name, child in self.children():
+            yield from child._tree(child_name, indent + "  ")
+
+    def _title(self) -> str:
+        """What the first line of ``repr`` calls the component."""
+        return type(self).__name__

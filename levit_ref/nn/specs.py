@@ -17,7 +17,7 @@ import numpy as np
 
 from levit_ref.nn.module import Module, Parameter
 from levit_ref.nn.tap import FunctionTap
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 
 if TYPE_CHECKING:
     from levit_ref.nn.levit import LeViT
@@ -122,7 +122,7 @@ def _trace(model: LeViT) -> Mapping[str, ActivationSpec]:
         grid = _grid(axes, value.shape, resolutions)
         specs[name] = ActivationSpec(name, axes, value.shape, value.dtype, meaning, grid)
 
-    with model.aside(training=False):
+    with model.inference():
         model.forward(np.zeros((1, 3, *model.image_size), model.dtype), FunctionTap(see))
     return MappingProxyType(specs)
 

@@ -1,6 +1,7 @@
 """The recorder that a forward pass takes: looking inside is a part of the one forward pass, not a hook on it.
 
-A tap is called as ``value = tap("probs", value)`` wherever a value has a name, and what it returns is what flows on.
+A tap is called as ``value = tap("probs", value)`` wherever a value has a name, and what it returns is what flows on. It
+may return another array; it never changes the one that it was given.
 ``tap.scope("attn")`` is the tap of a component: its names are prefixed. :data:`no_tap` looks at nothing.
 """
 
@@ -10,7 +11,7 @@ import copy
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol, TypeAlias
 
-from levit_ref.ops._checks import Array, untapped
+from levit_ref.ops import Array, untapped
 
 
 class Tap(Protocol):

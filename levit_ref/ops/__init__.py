@@ -8,6 +8,7 @@ The contract of all of them::
 Pure functions: no argument is changed, any floating dtype goes in and the same comes out.
 """
 
+from levit_ref.ops._checks import Array, untapped
 from levit_ref.ops.activations import (
     ACTIVATIONS,
     gelu_backward,
@@ -47,6 +48,8 @@ from levit_ref.ops.softmax import log_softmax, softmax_backward, softmax_forward
 from levit_ref.ops.subsample import subsample_backward, subsample_forward
 
 __all__ = [
+    "Array",
+    "untapped",
     "ACTIVATIONS",
     "attention_backward",
     "attention_forward",

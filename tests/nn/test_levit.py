@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import levit_ref
-from levit_ref.nn import LeViT
-from levit_ref.ops._checks import Array
+from levit_ref.nn import BatchNorm, LeViT, lean_backward
+from levit_ref.ops import Array
 from tests.gradcheck import check_gradients
 from tests.nn.networks import TINY, tiny
 
@@ -50,13 +50,14 @@ def test_backward_is_half_to_each_head(images: Array, rng: np.random.Generator) 
     np.testing.assert_array_equal(model.flat_grad, gradient)
 
 
-def test_gradients_of_the_parameters_alone(images: Array, rng: np.random.Generator) -> None:
+def test_a_lean_backward_pass_has_all_gradients_but_the_images(images: Array, rng: np.random.Generator) -> None:
     model = tiny()
     heads = model.forward_heads(images)
     model.backward_heads(*heads)
     full = model.flat_grad.copy()
     model.zero_grad()
-    model.backward_parameters(*heads)
+    with lean_backward():
+        assert model.backward_heads(*heads) is None
     np.testing.assert_array_equal(model.flat_grad, full)
 
 
@@ -203,9 +204,9 @@ def test_strided_images(images: Array) -> None:
 
 def test_stochastic_depth_is_reproduced_by_its_seed_and_absent_in_eval(images: Array) -> None:
     model, without = tiny(drop_path=0.5), tiny()
-    model.seed_drop_path(np.random.default_rng(1))
+    model.drop_path.seed(np.random.default_rng(1))
     first, second = model(images), model(images)
-    model.seed_drop_path(np.random.default_rng(1))
+    model.drop_path.seed(np.random.default_rng(1))
     np.testing.assert_array_equal(model(images), first)
     assert np.abs(second - first).max() > 0.01
     model.load_state_dict(without.state_dict())
@@ -219,7 +220,7 @@ def test_gradients_with_stochastic_depth(images: Array, rng: np.random.Generator
     start = model.flat_data.copy()
 
     def function(parameters: Array, images: Array) -> Array:
-        model.seed_drop_path(np.random.default_rng(11))
+        model.drop_path.seed(np.random.default_rng(11))
         model.flat_data[:] = parameters
         return model(images)
 
@@ -227,3 +228,23 @@ def test_gradients_with_stochastic_depth(images: Array, rng: np.random.Generator
     dlogits = rng.standard_normal(function(**point).shape)
     gradients = {"images": model.backward(dlogits), "parameters": model.flat_grad.copy()}
     check_gradients(function, point, gradients, dlogits, rng, tolerance=1e-6)
+
+
+def test_stochastic_depth_belongs_to_the_picture(images: Array) -> None:
+    """A batch cut in two has the factors of the whole batch, whatever its parts are."""
+    model = tiny(drop_path=0.5).eval()
+    for module in [block for stage in model.stages for block in stage.blocks]:
+        module.train()
+    for norm in [module for _, module in model.named_modules() if isinstance(module, BatchNorm)]:
+        norm.eval()  # whose statistics are of the batch
+    model.drop_path.seed(np.random.default_rng(4))
+    whole = model(images)
+    for cut in 1, 2:
+        parts = []
+        for part in slice(0, cut), slice(cut, 3):
+            model.drop_path.seed(np.random.default_rng(4), batch_size=3, part=part)
+            parts.append(model(images[part]))
+        np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-12)
+    with pytest.raises(ValueError, match="stochastic depth was seeded for 2 images of a batch, got 3"):
+        model.drop_path.seed(np.random.default_rng(4), batch_size=3, part=slice(0, 2))
+        model(images)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from levit_ref.nn import BatchNorm, LeViT, Linear, Module, Parameter
+from levit_ref.nn.memory import current_pass
 from tests.nn.networks import tiny
 
 
@@ -53,7 +54,7 @@ def test_names_come_in_the_order_of_assignment(rng: np.random.Generator) -> None
 
     class Outer(Module):
         def __init__(self) -> None:
-            self.layers = [Linear(2, 2, rng=rng, bias=True) for _ in range(12)]
+            self.layers = [Linear(2, 2, rng, bias=True) for _ in range(12)]
             self.inner = Inner()
             self.nothing = None
 
@@ -83,10 +84,12 @@ def modes(model: Module) -> list[bool]:
 
 def test_train_and_eval_reach_every_component(model: LeViT) -> None:
     assert all(modes(model))
-    model.eval()
+    assert model.eval() is model
     assert not any(modes(model))
-    model.train()
+    assert model.train() is model
     assert all(modes(model))
+    assert model.train(False) is model
+    assert not any(modes(model))
 
 
 def test_inference_returns_the_modes_before_even_mixed_ones_and_after_an_exception(
@@ -108,8 +111,8 @@ def test_inference_remembers_nothing_and_computes_what_eval_does(model: LeViT, r
     images = rng.standard_normal((2, 3, 16, 16))
     with model.inference():
         logits = model(images)
-        assert all(module._saved is None for _, module in model.named_modules())
-        with pytest.raises(RuntimeError, match=r"backward needs a forward pass before it, outside of inference\(\)"):
+        assert all(current_pass().remembered(module) is None for _, module in model.named_modules())
+        with pytest.raises(RuntimeError, match=r"backward needs a forward pass before it, .*outside of inference\(\)"):
             model.backward(logits)
     model.eval()
     np.testing.assert_array_equal(model(images), logits)
@@ -277,7 +280,7 @@ def test_a_copy_is_equal_and_independent(life: str, model: LeViT, rng: np.random
 
 def test_a_copy_draws_the_same_stochastic_depth_and_no_longer_shares_it() -> None:
     model = tiny(drop_path=0.5)
-    model.seed_drop_path(np.random.default_rng(1))
+    model.drop_path.seed(np.random.default_rng(1))
     twin = copy.deepcopy(model)
     images = np.random.default_rng(0).standard_normal((6, 3, 16, 16))
     np.testing.assert_array_equal(twin(images), model(images))

@@ -58,7 +58,7 @@ def test_recording_changes_no_bit(training: bool, images: Array, rng: np.random.
     values: dict[str, Array] = {}
     for model in (plain, watched):
         model.train(training)
-        model.seed_drop_path(np.random.default_rng(5))
+        model.drop_path.seed(np.random.default_rng(5))
     logits = plain(images)
     np.testing.assert_array_equal(watched(images, record(values)), logits)
     np.testing.assert_array_equal(watched.backward(dlogits, record({})), plain.backward(dlogits))
