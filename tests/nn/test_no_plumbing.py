@@ -1,4 +1,4 @@
-"""A component is ``__init__``, ``forward(x, tap)`` and ``backward(dy, tap)``; nothing else travels through its signatures."""
+"""A component is ``__init__``, ``forward(x, tap)`` and ``backward(dy, tap)``; no signature carries anything else."""
 
 from __future__ import annotations
 
