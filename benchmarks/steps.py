@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 import levit_ref
-from levit_ref.nn import LeViT, count_macs
+from levit_ref.inspection import count_macs
+from levit_ref.nn import LeViT
 from levit_ref.training.flat import decay_mask
 from levit_ref.training.objective import Objective
 from levit_ref.training.optimizer import AdamW

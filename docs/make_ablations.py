@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import levit_ref
-from levit_ref.nn import count_macs, count_parameters
+from levit_ref.inspection import count_macs, count_parameters
 from levit_ref.training import Progress, RunFolder, TrainConfig, train
 
 ROOT = Path(__file__).resolve().parent.parent

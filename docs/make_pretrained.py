@@ -27,7 +27,8 @@ import levit_ref
 from levit_ref.checkpoints import load_metadata, load_model, save_model
 from levit_ref.data import Augmentation, Dataset, load_dataset, normalise
 from levit_ref.evaluation import evaluate
-from levit_ref.nn import LeViT, count_parameters
+from levit_ref.inspection import count_parameters
+from levit_ref.nn import LeViT
 from levit_ref.training import RunFolder
 
 MOST_BYTES = 4_000_000

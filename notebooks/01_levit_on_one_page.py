@@ -32,8 +32,7 @@ from matplotlib.cbook import get_sample_data
 import levit_ref
 from levit_ref.data import normalise, read_picture
 from levit_ref.evaluation.published import PUBLISHED
-from levit_ref.inspection import stage_grid
-from levit_ref.nn import component_costs, cost_ledger, count_macs, count_parameters
+from levit_ref.inspection import component_costs, cost_ledger, count_macs, count_parameters, stage_grid
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 

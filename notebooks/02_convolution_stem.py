@@ -31,8 +31,7 @@ from scipy.signal import convolve2d, correlate2d
 import levit_ref
 from levit_ref import ops
 from levit_ref.data import normalise, read_picture
-from levit_ref.inspection import receptive_field, stem_grid
-from levit_ref.nn import component_costs, count_macs
+from levit_ref.inspection import component_costs, count_macs, receptive_field, stem_grid
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 

@@ -30,7 +30,7 @@ import numpy as np
 
 import levit_ref
 from levit_ref import ops
-from levit_ref.nn.cost import component_costs
+from levit_ref.inspection.cost import component_costs
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 rng = np.random.default_rng(0)

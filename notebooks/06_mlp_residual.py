@@ -28,7 +28,7 @@ import numpy as np
 
 import levit_ref
 from levit_ref import ops
-from levit_ref.nn import count_macs
+from levit_ref.inspection import count_macs
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
 rng = np.random.default_rng(0)

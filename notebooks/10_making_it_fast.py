@@ -44,7 +44,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import levit_ref
-from levit_ref.nn import count_macs
+from levit_ref.inspection import count_macs
 from levit_ref.ops.linear import LinearSaved
 from levit_ref.runtime import BACKENDS
 

@@ -123,7 +123,9 @@ def test_operations_of_a_step_are_recorded_with_their_gradients() -> None:
     assert first.backward_kwargs == {"need_dx": False}
     macs = sum(case.calls * case.multiply_adds for case in cases)
     softmax = sum(case.calls * case.args[0][..., 0].size * case.args[1].shape[2] for case in attention)
-    assert macs + softmax == 2 * levit_ref.nn.count_macs(step.model)  # the ledger counts a softmax's entries as well
+    assert macs + softmax == 2 * levit_ref.inspection.count_macs(
+        step.model
+    )  # the ledger counts a softmax's entries as well
 
 
 def test_the_page_says_what_was_measured() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 import levit_ref
 from levit_ref.configs import VARIANTS
-from levit_ref.nn import LeViT, LeViTConfig, StemConv, count_macs, count_parameters
+from levit_ref.inspection import count_macs, count_parameters
+from levit_ref.nn import LeViT, LeViTConfig, StemConv
 from levit_ref.ops import cross_entropy_backward, cross_entropy_forward
 from levit_ref.ops._checks import Array
 

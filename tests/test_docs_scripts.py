@@ -15,7 +15,7 @@ import levit_ref
 from levit_ref.checkpoints import load_model
 from levit_ref.data import Augmentation, load_dataset
 from levit_ref.evaluation import evaluate
-from levit_ref.nn import count_macs, count_parameters
+from levit_ref.inspection import count_macs, count_parameters
 from levit_ref.training import RunFolder, TrainConfig, train
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,8 +15,8 @@ from levit_ref.cli.options import image_size_option, with_default
 from levit_ref.cli.output import console, print_json, table
 from levit_ref.configs import VARIANTS
 from levit_ref.evaluation.published import IMAGE_SIZE, NUM_CLASSES, PUBLISHED, PublishedCost
+from levit_ref.inspection.ledger import Ledger, LedgerRow, cost_ledger
 from levit_ref.nn import LeViT
-from levit_ref.nn.ledger import Ledger, LedgerRow, cost_ledger
 from levit_ref.runtime import describe_backend
 
 

@@ -6,6 +6,7 @@ that makes a matplotlib figure of what it returned. Tools run the model in evalu
 """
 
 from levit_ref.inspection.activations import Activations
+from levit_ref.inspection.cost import Cost, component_costs, count_macs, count_parameters
 from levit_ref.inspection.distance import AttentionDistance, attention_distance, draw_attention_distance
 from levit_ref.inspection.edits import (
     Overwrite,
@@ -20,6 +21,7 @@ from levit_ref.inspection.filters import draw_first_filters, filters_as_pictures
 from levit_ref.inspection.geometry import AttentionLayer, attention_layers, stage_grid, stem_grid
 from levit_ref.inspection.gradients import run_with_gradients
 from levit_ref.inspection.importance import Importance, Part, draw_importance, importance
+from levit_ref.inspection.ledger import Ledger, LedgerRow, cost_ledger
 from levit_ref.inspection.maps import AttentionMaps, attention_maps, draw_attention_maps
 from levit_ref.inspection.position_bias import (
     PositionBias,
@@ -56,10 +58,13 @@ __all__ = [
     "AttentionDistance",
     "AttentionLayer",
     "AttentionMaps",
+    "Cost",
     "Importance",
     "InputGradient",
     "IntegratedGradients",
     "LayerSimilarity",
+    "Ledger",
+    "LedgerRow",
     "Overwrite",
     "Part",
     "PositionBias",
@@ -71,6 +76,10 @@ __all__ = [
     "attention_layers",
     "attention_maps",
     "attention_rollout",
+    "component_costs",
+    "cost_ledger",
+    "count_macs",
+    "count_parameters",
     "draw_activation_statistics",
     "draw_attention_distance",
     "draw_attention_maps",

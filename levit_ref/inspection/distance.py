@@ -79,7 +79,7 @@ def attention_distance(model: LeViT, images: Array) -> dict[str, AttentionDistan
     uniform attention has a distance that depends on the map; it is given beside.
     """
     layers = attention_layers(model)
-    with model.aside(training=False):
+    with model.inference():
         _, acts = run_with_activations(model, images, [f"{name}.probs" for name in layers])
     found = {}
     for name, layer in layers.items():

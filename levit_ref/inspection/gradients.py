@@ -11,7 +11,7 @@ import numpy.typing as npt
 from levit_ref.inspection.activations import Activations
 from levit_ref.inspection.edits import DifferentiableEdit, Edits
 from levit_ref.inspection.plan import Plan, frozen_copy, rolled_back_unless_complete
-from levit_ref.nn import LeViT, SelectiveTap
+from levit_ref.nn import LeViT, SelectiveTap, separate_pass
 from levit_ref.ops._checks import Array
 
 Target: TypeAlias = int | npt.NDArray[Any] | Callable[[Array], Array] | Mapping[str, Array] | None
@@ -87,7 +87,7 @@ def run_with_gradients(
 
     parameters_before = model.flat_grad.copy()
     try:
-        with model.aside(remember=True), rolled_back_unless_complete(model):
+        with separate_pass(), rolled_back_unless_complete(model):
             # The forward pass is watched as the backward pass is, so that the two agree on what is not fused.
             logits = model.forward(images, SelectiveTap(plan.edit, plan.watched))
             dlogits = np.zeros_like(logits) if isinstance(of, Mapping) else _gradient_of_logits(of, logits)

@@ -127,7 +127,7 @@ def _losses(model: LeViT, images: Array, labels: IntArray, edits: Mapping[str, E
     losses = []
     for start in range(0, len(images), batch_size):
         some = slice(start, start + batch_size)
-        with model.aside(training=False):
+        with model.inference():
             logits, _ = run_with_activations(model, images[some], [], edits=edits)
         assert logits is not None  # nothing stopped the pass
         scores = log_softmax(logits.astype(np.float64))

@@ -70,7 +70,7 @@ def attention_maps(model: LeViT, images: Array, layer: str, query: tuple[int, in
     query = at.queries.middle if query is None else query
     place = at.queries.index(query)
     name = f"{layer}.probs"
-    with model.aside(training=False):
+    with model.inference():
         _, acts = run_with_activations(model, images, name, stop_after=name)
     probs = acts[name][:, :, place]  # (B, heads, N_k)
     return AttentionMaps(layer, query, probs.reshape(*probs.shape[:2], at.keys.rows, -1), at.keys, at.queries)

@@ -185,7 +185,7 @@ def _gradients_from_token(
         direction = np.zeros(spec.shape)
         at_token = spec.as_grid(direction)[:, token[0], token[1]]  # (B, C), a view
         at_token[...] = rng.standard_normal(at_token.shape)
-        with model.aside(training=False):
+        with model.inference():
             _, gradients = run_with_gradients(model, images, "images", of={spec.name: direction})
         squares += np.square(gradients["images"], dtype=np.float64).sum(axis=1).mean(axis=0) / probes
     return squares

@@ -87,7 +87,7 @@ def attention_rollout(model: LeViT, images: Array, *, skip: float = 0.5) -> Roll
     if not 0 <= skip <= 1:
         raise ValueError(f"attention_rollout: skip must be between 0 and 1, got {skip}")
     layers = attention_layers(model)
-    with model.aside(training=False):
+    with model.inference():
         _, acts = run_with_activations(model, images, [f"{name}.probs" for name in layers])
     mixtures: dict[str, Array] = {}
     mixture: Array | None = None

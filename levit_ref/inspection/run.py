@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from levit_ref.inspection.activations import Activations
 from levit_ref.inspection.edits import Edits
 from levit_ref.inspection.plan import Plan, StopPass, rolled_back_unless_complete
-from levit_ref.nn import LeViT
+from levit_ref.nn import LeViT, separate_pass
 from levit_ref.ops._checks import Array
 
 
@@ -70,7 +70,7 @@ def run_with_activations(
     plan = Plan(model, names, edits, stop_after)
     logits = None
     try:
-        with model.aside(), rolled_back_unless_complete(model):
+        with separate_pass(keeps=False), rolled_back_unless_complete(model):
             logits = model.forward(images, plan.tap())
     except StopPass:
         pass

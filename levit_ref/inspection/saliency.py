@@ -244,10 +244,10 @@ def _chosen_classes(model: LeViT, images: Array, classes: npt.ArrayLike | None) 
 
 def _gradient(model: LeViT, images: Array, classes: IntArray) -> Array:
     """The gradient of each picture's chosen logit with respect to its pixels, (B, 3, H, W)."""
-    with model.aside(training=False):
+    with model.inference():
         return run_with_gradients(model, images, "images", of=classes)[1]["images"]
 
 
 def _logits(model: LeViT, images: Array) -> Array:
-    with model.aside(training=False):
+    with model.inference():
         return model(images)

@@ -120,7 +120,7 @@ def layer_similarity(
 def _grams(model: LeViT, images: Array, names: Sequence[str], batch_size: int, debiased: bool) -> dict[str, Array]:
     features: dict[str, list[Array]] = {}
     for start in range(0, len(images), batch_size):
-        with model.aside(training=False):
+        with model.inference():
             _, acts = run_with_activations(model, images[start : start + batch_size], names)
         for name, value in acts.items():
             features.setdefault(name, []).append(value)

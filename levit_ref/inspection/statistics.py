@@ -81,7 +81,7 @@ def activation_statistics(
     -------
     statistics : dict of str to ActivationStatistics
     """
-    with model.aside(training=False):
+    with model.inference():
         _, acts = run_with_activations(model, images, names)
     return {name: ActivationStatistics.of(name, value) for name, value in acts.items()}
 

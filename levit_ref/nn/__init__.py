@@ -3,11 +3,9 @@
 from levit_ref.nn.attention import Attention, AttentionDownsample
 from levit_ref.nn.blocks import Block, Downsample, Stage
 from levit_ref.nn.config import LeViTConfig, StemConv
-from levit_ref.nn.cost import Cost, component_costs, count_macs, count_parameters
 from levit_ref.nn.drop_path import DropPath
 from levit_ref.nn.grid import TokenGrid
 from levit_ref.nn.layers import Activation, BatchNorm, Conv2d, LayerNorm, Linear
-from levit_ref.nn.ledger import Ledger, LedgerRow, cost_ledger
 from levit_ref.nn.levit import HeadLogits, LeViT
 from levit_ref.nn.memory import lean_backward, separate_pass
 from levit_ref.nn.mlp import Mlp
@@ -27,7 +25,6 @@ __all__ = [
     "Buffer",
     "Conv2d",
     "ConvNorm",
-    "Cost",
     "Downsample",
     "DropPath",
     "FunctionTap",
@@ -35,8 +32,6 @@ __all__ = [
     "LayerNorm",
     "LeViT",
     "LeViTConfig",
-    "Ledger",
-    "LedgerRow",
     "Linear",
     "LinearNorm",
     "Mlp",
@@ -49,10 +44,6 @@ __all__ = [
     "StemConv",
     "Tap",
     "TokenGrid",
-    "component_costs",
-    "cost_ledger",
-    "count_macs",
-    "count_parameters",
     "lean_backward",
     "no_tap",
     "separate_pass",

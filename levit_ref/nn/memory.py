@@ -107,10 +107,10 @@ class Pass:
 
 
 class _Thread(threading.local):
-    """One pass for each thread."""
+    """The passes that are open in a thread; modules remember in the last one."""
 
     def __init__(self) -> None:
-        self.current = Pass()
+        self.passes = [Pass()]
 
 
 _thread = _Thread()
@@ -118,7 +118,7 @@ _thread = _Thread()
 
 def current_pass() -> Pass:
     """The pass that this thread's modules remember in."""
-    return _thread.current
+    return _thread.passes[-1]
 
 
 @contextmanager
@@ -131,12 +131,12 @@ def separate_pass(*, keeps: bool = True) -> Iterator[Pass]:
         Whether the passes inside remember anything. Without it there is no backward pass, and memory is freed layer by
         layer.
     """
-    before = _thread.current
-    _thread.current = Pass(keeps=keeps)
+    passes, own = _thread.passes, Pass(keeps=keeps)
+    passes.append(own)
     try:
-        yield _thread.current
+        yield own
     finally:
-        _thread.current = before
+        passes.remove(own)  # perhaps not the last: blocks that are entered by hand may overlap
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def lean_backward() -> Iterator[None]:
     Everything that they need is given back as they go, so there is one for each forward pass. The gradient of the
     images is left out: ``backward`` of a network returns None. All other gradients are the same bits.
     """
-    current = _thread.current
+    current = current_pass()
     before, current.is_lean = current.is_lean, True
     try:
         yield

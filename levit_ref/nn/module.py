@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from levit_ref.nn.memory import current_pass
+from levit_ref.nn.memory import current_pass, separate_pass
 from levit_ref.nn.tap import Tap, Taps, no_tap
 from levit_ref.ops import Array
 
@@ -124,9 +124,8 @@ class Module:
     # --- what backward needs: nn/memory.py decides what becomes of it ----------------------------------------------
 
     def remember(self, saved: Any) -> None:
-        """Keep what :meth:`backward` will need, unless the model runs under :meth:`inference`."""
-        if not self._inferences:
-            current_pass().remember(self, saved)
+        """Keep what :meth:`backward` will need."""
+        current_pass().remember(self, saved)
 
     def recall(self) -> Any:
         """What the most recent forward pass of this thread remembered."""
@@ -138,8 +137,7 @@ class Module:
         For the output of a component that a kernel computes in one pass over what the component remembers anyway. If
         ``tap`` looks at it, ``y`` is kept.
         """
-        if not self._inferences:
-            current_pass().declare(y, again, tap)
+        current_pass().declare(y, again, tap)
         return y
 
     # --- modes ---------------------------------------------------------------------------------------------------
@@ -161,9 +159,9 @@ class Module:
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """Evaluation mode, with nothing remembered for ``backward``, for as long as one such block is open.
+        """Evaluation mode, for as long as one such block is open in any thread, and nothing remembered in this one.
 
-        Blocks may overlap in several threads. Modes, and what was remembered before, are untouched afterwards.
+        Blocks may overlap. Modes, and what was remembered before, are untouched afterwards.
         """
         modules = [module for _, module in self.named_modules()]
 
@@ -174,7 +172,8 @@ class Module:
 
         count(1)
         try:
-            yield
+            with separate_pass(keeps=False):
+                yield
         finally:
             count(-1)
 

@@ -48,9 +48,8 @@ from levit_ref.ops.softmax import log_softmax, softmax_backward, softmax_forward
 from levit_ref.ops.subsample import subsample_backward, subsample_forward
 
 __all__ = [
-    "Array",
-    "untapped",
     "ACTIVATIONS",
+    "Array",
     "attention_backward",
     "attention_forward",
     "batch_norm_again",
@@ -93,5 +92,6 @@ __all__ = [
     "subsample_backward",
     "subsample_forward",
     "target_distribution",
+    "untapped",
     "update_running_statistics",
 ]

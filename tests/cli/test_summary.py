@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import levit_ref
-from levit_ref.nn import count_macs, count_parameters
-from levit_ref.nn.ledger import cost_ledger
+from levit_ref.inspection import count_macs, count_parameters
+from levit_ref.inspection.ledger import cost_ledger
 
 from .conftest import Run, error_line
 

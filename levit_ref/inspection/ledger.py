@@ -1,8 +1,8 @@
 """The cost ledger: what every component costs by count, and what it takes by measurement.
 
-Parameters and multiply-adds are counted (:mod:`levit_ref.nn.cost`). Bytes and time are measured by taps on a forward
-pass in inference: a tap hears of every named value the moment it is there, so the time since it last heard of one is
-what the new one took. Everything is charged to some component: what happens between two of them (an activation of the
+Parameters and multiply-adds are counted, see :mod:`levit_ref.inspection.cost`. Bytes and time are measured by taps on a
+forward pass in inference. A tap hears of every named value the moment it is there, so the time since it last heard of
+one is the new one's. Everything is charged to some component: whatever happens between two of them (an activation of the
 stem, a residual sum, the mean over the tokens) to the one before.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from levit_ref.nn.cost import Cost, component_costs
+from levit_ref.inspection.cost import Cost, component_costs
 from levit_ref.nn.levit import LeViT
 from levit_ref.nn.tap import FunctionTap
 from levit_ref.ops import Array

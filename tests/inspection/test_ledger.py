@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import levit_ref
-from levit_ref.nn import FunctionTap, component_costs
-from levit_ref.nn.ledger import cost_ledger
+from levit_ref.inspection import component_costs
+from levit_ref.inspection.ledger import cost_ledger
+from levit_ref.nn import FunctionTap
 
 MODELS = ["levit_1m_32px", "levit_1m_32px_a5_no_attention_bias", "levit_1m_32px_a3_layer_norm"]
 

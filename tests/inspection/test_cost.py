@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import levit_ref
-from levit_ref.nn import FunctionTap, component_costs, count_macs, count_parameters
+from levit_ref.inspection import component_costs, count_macs, count_parameters
+from levit_ref.nn import FunctionTap
 
 NAMES = ["levit_128s", "levit_1m_32px", *(n for n in levit_ref.list_models("levit_1m_32px_a"))]
 
