@@ -56,6 +56,8 @@ const Kernels& LEVIT_NAME(kernels_, LEVIT_ISA)() {
         .augment = augment,
         .batch_norm_statistics = batch_norm_statistics,
         .batch_norm_apply = batch_norm_apply,
+        .batch_norm_backward_sums = batch_norm_backward_sums,
+        .batch_norm_backward_apply = batch_norm_backward_apply,
         .batch_norm_backward = batch_norm_backward,
         .activation_forward = activation_forward,
         .activation_backward = activation_backward,

@@ -99,8 +99,10 @@ struct Kernels {
     // dweight (N, K) = dy (M, N)^T x (M, K); with `add` it is added to what dweight holds
     void (*linear_backward_weight)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float* dy, const float* x, bool add,
                                    float* dweight);
-    // y (B, H_out, W_out, C_out) = sum over the kernel of x (B, H, W, C_in) times weight (C_out, kH, kW, C_in)
-    void (*conv2d_forward)(const Conv2d& conv, const Images& x, const float* weight, float* y);
+    // y (B, H_out, W_out, C_out) = activation(sum over the kernel of x (B, H, W, C_in) times weight (C_out, kH, kW, C_in)
+    // + bias (C_out,)); bias may be null.
+    void (*conv2d_forward)(const Conv2d& conv, const Images& x, const float* weight, const float* bias,
+                           Activation activation, float* y);
     // dx (B, H, W, C_in) of dy (B, H_out, W_out, C_out) and weight (C_out, kH, kW, C_in)
     void (*conv2d_backward_x)(const Conv2d& conv, const float* dy, const float* weight, float* dx);
     // dweight (kH, kW, C_in, C_out), channels of the result last, of dy (B, H_out, W_out, C_out) and x (B, H, W, C_in)
@@ -153,7 +155,16 @@ struct Kernels {
     // y = activation((x - mean) inv_std weight + bias)
     void (*batch_norm_apply)(ptrdiff_t M, ptrdiff_t C, const float* x, const Normalisation& norm, Activation activation,
                              float* y);
-    // dx (M, C), dweight and dbias (C,) of dy (M, C); in training the statistics are functions of x.
+    // dweight and dbias (C,): sums over the rows of g n and of g, with g = dy times the activation's slope and
+    // n = (x - mean) inv_std.
+    void (*batch_norm_backward_sums)(ptrdiff_t M, ptrdiff_t C, const float* dy, const float* x, const Normalisation& norm,
+                                     Activation activation, float* dweight, float* dbias);
+    // dx (M, C) = weight inv_std (g - mean_dbias - n mean_dweight), where the means (C,) are the sums divided by the rows that
+    // they were taken over; both null: the statistics were constants, dx = weight inv_std g.
+    void (*batch_norm_backward_apply)(ptrdiff_t M, ptrdiff_t C, const float* dy, const float* x, const Normalisation& norm,
+                                      Activation activation, const float* mean_dweight, const float* mean_dbias,
+                                      float* dx);
+    // Both in one: dx (M, C), dweight and dbias (C,) of dy (M, C); in training the statistics are functions of x.
     void (*batch_norm_backward)(ptrdiff_t M, ptrdiff_t C, const float* dy, const float* x, const Normalisation& norm,
                                 Activation activation, bool training, float* dx, float* dweight, float* dbias);
 

@@ -1,6 +1,7 @@
 # The compiled module, see csrc/bindings/. Arrays are float32 and contiguous unless a binding says otherwise.
 
 from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,17 @@ def average_pool_backward(dy: Array, N: int) -> Array: ...
 def linear_forward(x: Array, weight: Array, bias: Array | None, activation: str) -> Array: ...
 def linear_backward_x(dy: Array, weight: Array) -> Array: ...
 def linear_backward_weight(dy: Array, x: Array, add_to: Array | None = None) -> Array: ...
+@overload
+def conv2d_forward(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    activation: str = "identity",
+    *,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+) -> Array: ...
+@overload
 def conv2d_forward(x: Array, weight: Array, stride: tuple[int, int], padding: tuple[int, int]) -> Array: ...
 def conv2d_backward_x(
     dy: Array, weight: Array, size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
@@ -73,6 +85,20 @@ def augment(
 ) -> Array: ...
 def batch_norm_statistics(x: Array) -> tuple[Array, Array]: ...
 def batch_norm_apply(x: Array, mean: Array, inv_std: Array, weight: Array, bias: Array, activation: str) -> Array: ...
+def batch_norm_backward_sums(
+    dy: Array, x: Array, mean: Array, inv_std: Array, weight: Array, bias: Array, activation: str
+) -> tuple[Array, Array]: ...
+def batch_norm_backward_apply(
+    dy: Array,
+    x: Array,
+    mean: Array,
+    inv_std: Array,
+    weight: Array,
+    bias: Array,
+    activation: str,
+    mean_dweight: Array | None,
+    mean_dbias: Array | None,
+) -> Array: ...
 def batch_norm_backward(
     dy: Array, x: Array, mean: Array, inv_std: Array, weight: Array, bias: Array, activation: str, training: bool
 ) -> tuple[Array, Array, Array]: ...

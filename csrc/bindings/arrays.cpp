@@ -17,7 +17,7 @@ std::string describe(const Shape& shape) {
 }
 
 const float* strided_floats(const char* name, const Array& a, const Shape& expected) {
-    if (!a.dtype().is(py::dtype::of<float>()))
+    if (!a.dtype().equal(py::dtype::of<float>()))
         throw py::type_error(std::string(name) + " must be float32, got " + std::string(py::str(a.dtype())));
     const Shape shape = shape_of(a);
     bool fits = shape.size() == expected.size();

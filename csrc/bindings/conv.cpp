@@ -39,14 +39,17 @@ Images images(const char* name, const Array& x, const Shape& expected) {
 
 Shape shape_of(const Array& x) { return Shape(x.shape(), x.shape() + x.ndim()); }
 
-Array conv2d_forward(const Array& x, const Array& weight, const Pair& stride, const Pair& padding) {
+Array conv2d_forward(const Array& x, const Array& weight, const std::optional<Array>& bias,
+                     const std::string& activation, const Pair& stride, const Pair& padding) {
     const Images xs = images("x", x, {-1, -1, -1, -1});
     const float* ws = floats("weight", weight, {-1, -1, -1, x.shape(3)});
     const Conv2d conv = conv2d(shape_of(x), weight.shape(0), {weight.shape(1), weight.shape(2)}, stride, padding);
+    const float* bs = bias ? floats("bias", *bias, {conv.C_out}) : nullptr;
+    const Activation act = activation_named(activation);
     Array y = empty({conv.B, conv.h.out, conv.w.out, conv.C_out});
     float* ys = data(y);
     const py::gil_scoped_release release;
-    kernels().conv2d_forward(conv, xs, ws, ys);
+    kernels().conv2d_forward(conv, xs, ws, bs, act, ys);
     return y;
 }
 
@@ -80,7 +83,14 @@ Array conv2d_backward_weight(const Array& dy, const Array& x, const Pair& kernel
 }  // namespace
 
 void bind_conv(py::module_& m) {
-    m.def("conv2d_forward", conv2d_forward, py::arg("x"), py::arg("weight"), py::arg("stride"), py::arg("padding"));
+    m.def("conv2d_forward", conv2d_forward, py::arg("x"), py::arg("weight"), py::arg("bias") = py::none(),
+          py::arg("activation") = "identity", py::kw_only(), py::arg("stride"), py::arg("padding"));
+    m.def(  // as it was called before it had a bias and an activation
+        "conv2d_forward",
+        [](const Array& x, const Array& weight, const Pair& stride, const Pair& padding) {
+            return conv2d_forward(x, weight, {}, "identity", stride, padding);
+        },
+        py::arg("x"), py::arg("weight"), py::arg("stride"), py::arg("padding"));
     m.def("conv2d_backward_x", conv2d_backward_x, py::arg("dy"), py::arg("weight"), py::arg("size"), py::arg("stride"),
           py::arg("padding"));
     m.def("conv2d_backward_weight", conv2d_backward_weight, py::arg("dy"), py::arg("x"), py::arg("kernel"),

@@ -7,7 +7,7 @@ namespace {
 
 // A contiguous int64 array whose entries lie in [0, offsets).
 const int64_t* indices(const Array& index, ptrdiff_t offsets) {
-    if (!index.dtype().is(py::dtype::of<int64_t>()))
+    if (!index.dtype().equal(py::dtype::of<int64_t>()))
         throw py::type_error("index must be int64, got " + std::string(py::str(index.dtype())));
     if (!(index.flags() & py::array::c_style)) throw py::value_error("index must be contiguous in memory");
     const auto* values = static_cast<const int64_t*>(index.data());

@@ -109,16 +109,12 @@ inline void batch_norm_apply(ptrdiff_t M, ptrdiff_t C, const float* x, const Nor
 
 // With g = dy times the slope of the activation at p, and n = (x - mean) inv_std:
 //
-//   dbias = sum_m g    dweight = sum_m g n    dx = scale (g - dbias / M - n dweight / M)
-//
-// Where the statistics were constants, at inference, dx = scale g.
-inline void batch_norm_backward(ptrdiff_t M, ptrdiff_t C, const float* dy, const float* x, const Normalisation& norm,
-                                Activation activation, bool training, float* dx, float* dweight, float* dbias) {
+//   dbias = sum_m g    dweight = sum_m g n
+inline void batch_norm_backward_sums(ptrdiff_t M, ptrdiff_t C, const float* dy, const float* x, const Normalisation& norm,
+                                     Activation activation, float* dweight, float* dbias) {
     const float* scale = scales(C, norm);
     const ptrdiff_t blocks = row_blocks(M);
     float* partial = scratch(Scratch::packed, blocks * 2 * C);  // (blocks, 2, C): sums of g, and of g (x - mean)
-    float* shift = scratch(Scratch::third, 2 * C);              // (2, C): dbias / M, and inv_std dweight / M
-    float* slope = shift + C;
     with_activation(activation, [&]<Activation KIND>() {
         auto add_up = [&](ptrdiff_t t) {
             float *sums = partial + t * 2 * C, *products = sums + C;
@@ -140,24 +136,47 @@ inline void batch_norm_backward(ptrdiff_t M, ptrdiff_t C, const float* dy, const
             });
         };
         parallel_for(blocks, add_up);
-        add_blocks(blocks, C, partial, 2 * C, dbias);
-        add_blocks(blocks, C, partial + C, 2 * C, dweight);
-        for (ptrdiff_t c = 0; c < C; ++c) {
-            dweight[c] *= norm.inv_std[c];
-            shift[c] = dbias[c] / static_cast<float>(M);
-            slope[c] = norm.inv_std[c] * dweight[c] / static_cast<float>(M);
-        }
-        auto differentiate = [&](ptrdiff_t t) {
+    });
+    add_blocks(blocks, C, partial, 2 * C, dbias);
+    add_blocks(blocks, C, partial + C, 2 * C, dweight);
+    for (ptrdiff_t c = 0; c < C; ++c) dweight[c] *= norm.inv_std[c];
+}
+
+//   dx = scale (g - mean_m g - n mean_m (g n))
+//
+// The means are given, since they may be those of the rows of several processes. Where the statistics were constants, at
+// inference, there are none: dx = scale g.
+inline void batch_norm_backward_apply(ptrdiff_t M, ptrdiff_t C, const float* dy, const float* x, const Normalisation& norm,
+                                      Activation activation, const float* mean_dweight, const float* mean_dbias,
+                                      float* dx) {
+    const float* scale = scales(C, norm);
+    const bool training = mean_dweight != nullptr;
+    float* slope = scratch(Scratch::third, C);  // (C,): inv_std mean_dweight, by which dx falls with x - mean
+    for (ptrdiff_t c = 0; training && c < C; ++c) slope[c] = norm.inv_std[c] * mean_dweight[c];
+    with_activation(activation, [&]<Activation KIND>() {
+        auto block = [&](ptrdiff_t t) {
             for_each_vector_of_block(t, M, C, [&](ptrdiff_t i, ptrdiff_t c, int n) {
                 const Channels at(norm, scale, c, n);
                 const vf centred = load(x + i, n) - at.mean;
                 vf g = load(dy + i, n) * activation_slope(KIND, at.normalise(centred));
-                if (training) g = g - fma(centred, load(slope + c, n), load(shift + c, n));
+                if (training) g = g - fma(centred, load(slope + c, n), load(mean_dbias + c, n));
                 store(dx + i, g * at.scale, n);
             });
         };
-        parallel_for(blocks, differentiate);
+        parallel_for(row_blocks(M), block);
     });
+}
+
+// Both, where all rows are here.
+inline void batch_norm_backward(ptrdiff_t M, ptrdiff_t C, const float* dy, const float* x, const Normalisation& norm,
+                                Activation activation, bool training, float* dx, float* dweight, float* dbias) {
+    batch_norm_backward_sums(M, C, dy, x, norm, activation, dweight, dbias);
+    float* means = scratch(Scratch::packed, 2 * C);  // the sums are done with it
+    for (ptrdiff_t c = 0; c < C; ++c) {
+        means[c] = dweight[c] / static_cast<float>(M);
+        means[C + c] = dbias[c] / static_cast<float>(M);
+    }
+    batch_norm_backward_apply(M, C, dy, x, norm, activation, training ? means : nullptr, training ? means + C : nullptr, dx);
 }
 
 }  // namespace levit::LEVIT_ISA

@@ -100,16 +100,17 @@ struct Target {
 // A map of rows x columns pixels with N channels: a product for each row. `a` starts at the corner of a padded band;
 // a.stride leads to the next pixel, a.segment to the next kernel row, next_row to what the next row of the map reads.
 inline void correlate(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t N, Depth depth, const Factor& a, ptrdiff_t next_row,
-                      const float* packed, const Target& y) {
+                      const float* packed, const Epilogue& epilogue, const Target& y) {
     const ptrdiff_t K = depth.segments * depth.length;
     const ptrdiff_t block = larger(PACKED / (K + 1) / PANEL, 1) * PANEL;  // of the columns; most often all of N
     for (ptrdiff_t j = 0; j < N; j += block)
         for (ptrdiff_t r = 0; r < rows; ++r)
             multiply<Layout::rows, Panels::packed>(columns, N, depth, {a.data + r * next_row, a.stride, a.segment},
-                                                   {packed, 0, 0}, y.data + r * y.row, y.pixel, {}, j, j + block);
+                                                   {packed, 0, 0}, y.data + r * y.row, y.pixel, epilogue, j, j + block);
 }
 
-inline void conv2d_forward(const Conv2d& conv, const Images& x, const float* weight, float* y) {
+inline void conv2d_forward(const Conv2d& conv, const Images& x, const float* weight, const float* bias,
+                           Activation activation, float* y) {
     const ConvAxis &h = conv.h, &w = conv.w;
     const ptrdiff_t C_in = conv.C_in, C_out = conv.C_out, K = h.kernel * w.kernel * C_in;
     float* packed = scratch(Scratch::packed, packed_size(K, C_out));
@@ -118,12 +119,15 @@ inline void conv2d_forward(const Conv2d& conv, const Images& x, const float* wei
 
     const ptrdiff_t pitch = reach(w, w.out) * C_in;  // of a row of the padded image
     const ptrdiff_t bands = count_bands_for_threads(conv.B, h.out, h.stride * pitch);
+    Epilogue epilogue;
+    epilogue.bias = bias;
+    epilogue.activation = activation;
     auto task = [&](ptrdiff_t t) {
         const ptrdiff_t b = t / bands;
         const Band band = band_at(h.out, bands, t % bands);
         const float* padded = padded_band(conv, x, b, band);
         correlate(band.end - band.start, w.out, C_out, {w.kernel * C_in, h.kernel}, {padded, w.stride * C_in, pitch},
-                  h.stride * pitch, packed, {y + (b * h.out + band.start) * w.out * C_out, w.out * C_out, C_out});
+                  h.stride * pitch, packed, epilogue, {y + (b * h.out + band.start) * w.out * C_out, w.out * C_out, C_out});
     };
     parallel_for(conv.B * bands, task);
 }
@@ -196,7 +200,7 @@ inline void conv2d_backward_x(const Conv2d& conv, const float* dy, const float* 
             const ptrdiff_t row_x = r0 * h.stride + ph.phase - h.padding;
             const ptrdiff_t column_x = pw.start * w.stride + pw.phase - w.padding;
             correlate(r1 - r0, pw.end - pw.start, C_in, {pw.taps * C_out, ph.taps},
-                      {padded + row * pitch + column * C_out, C_out, pitch}, pitch, packed + i * size,
+                      {padded + row * pitch + column * C_out, C_out, pitch}, pitch, packed + i * size, {},
                       {dx + ((b * h.size + row_x) * w.size + column_x) * C_in, h.stride * w.size * C_in,
                        w.stride * C_in});
         }
