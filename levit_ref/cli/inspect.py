@@ -21,8 +21,7 @@ from levit_ref.files.atomic import replacing
 from levit_ref.inspection import Activations, run_with_activations
 from levit_ref.inspection.report import report_figures
 from levit_ref.nn import LeViT
-from levit_ref.ops import softmax_forward
-from levit_ref.ops._checks import Array, IntArray
+from levit_ref.ops import Array, IntArray, softmax_forward
 from levit_ref.pretrained import DEFAULT
 
 
@@ -85,7 +84,7 @@ def command(
     explained = None if target is None else _class(target, about)
     examples = _examples(model, network, about, dataset, data_dir, size) if figures else None
     images = normalise(pixels[None], about.mean, about.std).astype(network.dtype, copy=False)
-    with network.aside(training=False):
+    with network.inference():
         logits, acts = run_with_activations(network, images, names or "*")
     assert logits is not None  # nothing stops the pass
     output.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 
 from levit_ref.nn import ActivationSpec
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 
 
 class Activations(Mapping[str, Array]):

@@ -12,7 +12,7 @@ from levit_ref.inspection.figures import BLUE, ORANGE, label_layers, root_figure
 from levit_ref.inspection.geometry import AttentionLayer, attention_layers
 from levit_ref.inspection.run import run_with_activations
 from levit_ref.nn import LeViT
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,7 +18,7 @@ import numpy as np
 
 from levit_ref.inspection.activations import Activations
 from levit_ref.inspection.names import select
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 
 Edit: TypeAlias = Callable[[Array], Array]
 """Takes a copy of a value, which it may change, and returns what is to flow on in its place."""

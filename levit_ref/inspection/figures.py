@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from levit_ref.nn import TokenGrid
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from levit_ref.inspection.activations import Activations
 from levit_ref.inspection.edits import DifferentiableEdit, Edits
 from levit_ref.inspection.plan import Plan, frozen_copy, rolled_back_unless_complete
 from levit_ref.nn import LeViT, SelectiveTap, separate_pass
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 
 Target: TypeAlias = int | npt.NDArray[Any] | Callable[[Array], Array] | Mapping[str, Array] | None
 """What is differentiated, see :func:`run_with_gradients`."""

@@ -13,8 +13,7 @@ from levit_ref.inspection.figures import BLUE, GREEN, ORANGE, label_layers, new_
 from levit_ref.inspection.geometry import attention_layers
 from levit_ref.inspection.run import run_with_activations
 from levit_ref.nn import LeViT
-from levit_ref.ops import log_softmax
-from levit_ref.ops._checks import Array, IntArray
+from levit_ref.ops import Array, IntArray, log_softmax
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

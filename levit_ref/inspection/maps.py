@@ -12,7 +12,7 @@ from levit_ref.inspection.figures import grid_of_axes, mark_token, right_bar, ro
 from levit_ref.inspection.geometry import attention_layer
 from levit_ref.inspection.run import run_with_activations
 from levit_ref.nn import LeViT, TokenGrid
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,7 +14,7 @@ from levit_ref.inspection.names import matches, nearest
 from levit_ref.nn import BatchNorm, ConvNorm, LeViT, LinearNorm, Module, SelectiveTap
 from levit_ref.nn.attention import BiasedAttention
 from levit_ref.nn.specs import catalogue
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 from levit_ref.runtime import BACKENDS, get_backend
 
 

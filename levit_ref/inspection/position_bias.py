@@ -11,7 +11,7 @@ import numpy as np
 from levit_ref.inspection.figures import SIGNED, grid_of_axes, root_figure
 from levit_ref.inspection.geometry import attention_layer, attention_layers
 from levit_ref.nn import LeViT
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

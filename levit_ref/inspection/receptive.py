@@ -14,7 +14,7 @@ from levit_ref.inspection.geometry import stage_grid, stem_grid
 from levit_ref.inspection.gradients import run_with_gradients
 from levit_ref.inspection.names import nearest
 from levit_ref.nn import ActivationSpec, LeViT, StemConv, TokenGrid
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,7 +21,7 @@ from levit_ref.inspection.saliency import draw_saliency, input_gradient, integra
 from levit_ref.inspection.similarity import draw_layer_similarity, layer_similarity
 from levit_ref.inspection.statistics import activation_statistics, draw_activation_statistics
 from levit_ref.nn import LeViT
-from levit_ref.ops._checks import Array, IntArray
+from levit_ref.ops import Array, IntArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

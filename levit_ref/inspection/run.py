@@ -8,7 +8,7 @@ from levit_ref.inspection.activations import Activations
 from levit_ref.inspection.edits import Edits
 from levit_ref.inspection.plan import Plan, StopPass, rolled_back_unless_complete
 from levit_ref.nn import LeViT, separate_pass
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 
 
 def run_with_activations(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from levit_ref.inspection.figures import HEAT, SIGNED, grid_of_axes, root_figure, show_picture
 from levit_ref.inspection.gradients import run_with_gradients
 from levit_ref.nn import LeViT
-from levit_ref.ops._checks import Array, IntArray
+from levit_ref.ops import Array, IntArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ import numpy as np
 from levit_ref.inspection.figures import BLUE, ORANGE, label_layers, new_figure, root_figure
 from levit_ref.inspection.run import run_with_activations
 from levit_ref.nn import LeViT
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 
 import levit_ref
 from levit_ref.nn import LeViT
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 from tests.nn.networks import tiny
 
 
 @pytest.fixture(params=levit_ref.available_backends())
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """Every backend that runs here, in turn."""
-    with levit_ref.backend(request.param):
+    with levit_ref.use_backend(request.param):
         yield request.param
 
 

@@ -8,7 +8,7 @@ import pytest
 from levit_ref.inspection.distance import attention_distance, draw_attention_distance, token_distances
 from levit_ref.inspection.geometry import attention_layers
 from levit_ref.nn import LeViT, Parameter
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 from tests.nn.networks import tiny
 
 SAME = -1e3

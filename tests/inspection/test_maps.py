@@ -7,7 +7,7 @@ import pytest
 
 from levit_ref.inspection.maps import attention_maps, draw_attention_maps
 from levit_ref.nn import FunctionTap, LeViT
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from levit_ref.inspection.geometry import attention_layers
 from levit_ref.inspection.position_bias import draw_position_bias, position_bias_around_query, position_biases
 from levit_ref.nn import FunctionTap, LeViT
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 from tests.nn.networks import tiny
 
 

@@ -9,7 +9,7 @@ from levit_ref.configs import create_model
 from levit_ref.inspection.geometry import stage_grid, stem_grid
 from levit_ref.inspection.receptive import draw_receptive_fields, receptive_field, stem_receptive_box
 from levit_ref.nn import FunctionTap, LeViT
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 from tests.nn.networks import tiny
 
 

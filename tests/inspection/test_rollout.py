@@ -7,7 +7,7 @@ import pytest
 
 from levit_ref.inspection.rollout import attention_rollout, draw_rollout
 from levit_ref.nn import FunctionTap, LeViT
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 from tests.nn.networks import tiny
 
 

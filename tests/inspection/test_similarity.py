@@ -7,7 +7,7 @@ import pytest
 
 from levit_ref.inspection.similarity import draw_layer_similarity, layer_similarity, linear_cka
 from levit_ref.nn import FunctionTap, LeViT
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 from tests.nn.networks import tiny
 
 both = pytest.mark.parametrize("debiased", [False, True], ids=["plain", "debiased"])

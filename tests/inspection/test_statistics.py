@@ -7,7 +7,7 @@ import pytest
 
 from levit_ref.inspection.statistics import ActivationStatistics, activation_statistics, draw_activation_statistics
 from levit_ref.nn import FunctionTap, LeViT
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 from tests.nn.networks import tiny
 
 
