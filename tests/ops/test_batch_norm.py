@@ -71,7 +71,7 @@ def test_inference_takes_a_batch_of_one() -> None:
 def test_running_statistics_over_steps_as_pytorch_keeps_them(
     images: bool, dtype: type[np.floating[Any]], limit: float, batch: int, channels: int, seed: int
 ) -> None:
-    """Five training steps and one inference, the module and the functions side by side, with their default momentum and eps."""
+    """Five training steps and one inference, module and functions side by side, with their default momentum and eps."""
     rng = np.random.default_rng(seed)
     module = (torch.nn.BatchNorm2d if images else torch.nn.BatchNorm1d)(channels, dtype=torch.tensor(dtype(0)).dtype)
     weight, bias = (module.weight.detach().numpy(), module.bias.detach().numpy())

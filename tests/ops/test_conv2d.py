@@ -173,5 +173,5 @@ def test_refusals_of_bias_and_activation() -> None:
     x, weight = np.ones((1, 2, 5, 5)), np.ones((4, 2, 3, 3))
     with pytest.raises(ValueError, match=r"conv2d: bias has shape \(2,\), expected \(4,\)"):
         conv2d_forward(x, weight, np.ones(2))
-    with pytest.raises(ValueError, match="conv2d: activation must be one of .*, got 'tanh'"):
+    with pytest.raises(ValueError, match=r"conv2d: activation must be one of .*, got 'tanh'"):
         conv2d_forward(x, weight, activation="tanh")
