@@ -7,8 +7,7 @@ import pytest
 
 from levit_ref.inspection.importance import draw_importance, importance
 from levit_ref.nn import LeViT
-from levit_ref.ops import cross_entropy_forward
-from levit_ref.ops import Array
+from levit_ref.ops import Array, cross_entropy_forward
 from tests.nn.networks import tiny
 
 LABELS = np.array([2, 0, 4])

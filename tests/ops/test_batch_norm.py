@@ -139,7 +139,8 @@ def test_a_batch_in_two_parts_whose_sums_are_added_in_between(activation: str, r
 def test_an_activation_whose_gradient_is_left_to_the_second_operation(rng: np.random.Generator) -> None:
     x, dy = rng.standard_normal((6, 3)), rng.standard_normal((6, 3))
     one, zero = np.ones(3), np.zeros(3)
-    _, (saved, count) = batch_norm_forward(x, one, zero, zero, one, training=True, activation="silu")
+    _, composed = batch_norm_forward(x, one, zero, zero, one, training=True, activation="silu")
+    saved, count = composed.saved, composed.count
     sums = batch_norm_backward_sums(dy, saved)
     expected = apply_backward(sums, saved, count)
     np.testing.assert_array_equal(apply_backward(sums._replace(dy=dy, activation="silu"), saved, count), expected)
@@ -228,7 +229,8 @@ def test_refusals_of_the_running_statistics() -> None:
 
 
 def test_refusals_of_the_second_backward_operation() -> None:
-    _, (saved, count) = normalise(np.ones((4, 3)))
+    _, composed = normalise(np.ones((4, 3)))
+    saved, count = composed.saved, composed.count
     sums = batch_norm_backward_sums(np.ones((4, 3)), saved)
     with pytest.raises(ValueError, match=r"batch_norm_backward: dbias has shape \(1,\), expected \(3,\)"):
         apply_backward(sums._replace(dbias=np.ones(1)), saved, count)
