@@ -2,8 +2,8 @@
 
 Parameters and multiply-adds are counted, see :mod:`levit_ref.inspection.cost`. Bytes and time are measured by taps on a
 forward pass in inference. A tap hears of every named value the moment it is there, so the time since it last heard of
-one is the new one's. Everything is charged to some component: whatever happens between two of them (an activation of the
-stem, a residual sum, the mean over the tokens) to the one before.
+one is the new one's. Everything is charged to some component: whatever happens between two of them (an activation of
+the stem, a residual sum, the mean over the tokens) to the one before.
 """
 
 from __future__ import annotations

@@ -31,7 +31,9 @@ def small(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_arrays_and_figures_are_written(run: Run, small: Path, picture: Path, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
-    result = run("inspect", picture, "-m", small, "-o", folder, "--size", "8", "--json", "--at", "3,31", "--class", "2")
+    result = run(
+        "inspect", picture, "-m", small, "-o", folder, "--test-size", "8", "--json", "--at", "3,31", "--class", "2"
+    )
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     files = {Path(entry["file"]) for entry in report["files"]}
@@ -106,6 +108,15 @@ def test_without_a_model_the_one_in_the_box_is_taken_and_says_what_it_is(
         assert lines[1].startswith(f"{picture}: {about.class_names[int(arrays['logits'].argmax())]}, ")
     assert json.loads(run("inspect", *options, "--json").stdout)["model"] == DEFAULT
     assert "no pretrained model" in error_line(run("inspect", *options, "-m", "levit_1m"))
+
+
+def test_a_variant_is_refused_since_fresh_weights_would_look_like_a_discovery(
+    run: Run, picture: Path, tmp_path: Path
+) -> None:
+    line = error_line(run("inspect", picture, "-m", "levit_1m_32px", "-o", tmp_path / "out"))
+    assert line.startswith("levit_1m_32px is a variant without trained weights")
+    assert DEFAULT in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_errors_name_what_is_wrong(run: Run, small: Path, picture: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 import levit_ref
 from levit_ref.nn import LeViT
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 from tests.nn.networks import tiny
 
 

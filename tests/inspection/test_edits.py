@@ -17,7 +17,7 @@ from levit_ref.inspection import (
     uniform_attention,
 )
 from levit_ref.nn import LeViT
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 from tests.nn.names import expected_names
 from tests.nn.networks import tiny
 

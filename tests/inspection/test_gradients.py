@@ -8,7 +8,7 @@ import pytest
 from levit_ref import ops, run_with_activations, run_with_gradients
 from levit_ref.inspection import Overwrite, patch, switch_off_head, uniform_attention
 from levit_ref.nn import FunctionTap, LeViT
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 from tests.gradcheck import differentiate
 from tests.nn.names import expected_names
 from tests.nn.networks import tiny

@@ -11,7 +11,7 @@ import pytest
 import levit_ref
 from levit_ref import run_with_activations
 from levit_ref.nn import FunctionTap, LeViT, no_tap
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 from tests.nn.names import expected_names
 from tests.nn.networks import randomise, tiny
 
@@ -152,7 +152,7 @@ def test_recording_changes_no_bit(names: list[str], training: bool, backend: str
     plain, watched = tiny(dtype=np.float32, drop_path=0.3), tiny(dtype=np.float32, drop_path=0.3)
     for model in (plain, watched):
         model.train(training)
-        model.seed_drop_path(np.random.default_rng(5))
+        model.drop_path.seed(np.random.default_rng(5))
     for _ in range(2):  # the second pass shows that statistics and random numbers went on alike
         logits, _ = run_with_activations(watched, images, names)
         np.testing.assert_array_equal(logits, plain(images))
@@ -201,7 +201,7 @@ def test_a_pass_that_ends_early_leaves_no_trace(training: bool, how: str, images
     model, untouched = tiny(dtype=np.float32, drop_path=0.3), tiny(dtype=np.float32, drop_path=0.3)
     for each in (model, untouched):
         each.train(training)
-        each.seed_drop_path(np.random.default_rng(5))
+        each.drop_path.seed(np.random.default_rng(5))
     if how == "stop":
         run_with_activations(model, images, "stem.*", stop_after="head.bn")
     else:
@@ -236,9 +236,9 @@ def test_components_nobody_looks_into_get_no_tap(model: LeViT, images: Array, mo
 
 
 def _noting_tap(name: str, untapped: dict[str, bool], forward: Callable[..., Array]) -> Callable[..., Array]:
-    def run(x: Array, tap: object = no_tap, again: object = None) -> Array:
+    def run(x: Array, tap: object = no_tap) -> Array:
         untapped[name] = tap is no_tap
-        return forward(x, tap) if again is None else forward(x, tap, again)
+        return forward(x, tap)
 
     return run
 

@@ -9,7 +9,7 @@ import pytest
 
 import levit_ref
 from levit_ref.nn import FunctionTap, LeViT, Module
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 from tests.nn.names import expected_names
 from tests.nn.networks import tiny
 
