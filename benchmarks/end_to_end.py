@@ -136,7 +136,7 @@ def measure(args: argparse.Namespace) -> Record:
     pictures = args.steps * args.batch
     datasets = load_datasets(config) if args.data_dir else Datasets(noise(pictures, 0), noise(TEST_SIZE, 1))
     backend = config.backend or levit_ref.get_backend()
-    with levit_ref.backend(backend), tempfile.TemporaryDirectory() as folder:
+    with levit_ref.use_backend(backend), tempfile.TemporaryDirectory() as folder:
         parts = build(config, datasets)
         with open(os.devnull, "w") as nowhere:
             turns = Turns(nowhere, bare_step(parts), args.steps, pictures)

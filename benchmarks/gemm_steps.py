@@ -31,7 +31,7 @@ from matplotlib.figure import Figure
 
 import levit_ref
 from levit_ref import ops
-from levit_ref.runtime.registry import BACKENDS
+from levit_ref.runtime import BACKENDS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

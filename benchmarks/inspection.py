@@ -49,7 +49,7 @@ def measure(args: argparse.Namespace) -> Record:
     images, _ = task.pictures()
     seconds: dict[str, Any] = {}
     for backend in levit_ref.available_backends():
-        with levit_ref.backend(backend):
+        with levit_ref.use_backend(backend):
             contestants: dict[str, Callable[[], object]] = {PLAIN: partial(model.forward, images)}
             for what, names in RECORDED.items():
                 contestants[what] = partial(run_with_activations, model, images, names)
@@ -60,7 +60,7 @@ def measure(args: argparse.Namespace) -> Record:
 
 def _peak(model: Any, images: Any) -> int:
     """Bytes that a pass which records everything needs at its highest."""
-    with levit_ref.backend("numpy"), model.inference():
+    with levit_ref.use_backend("numpy"), model.inference():
         tracemalloc.start()
         try:
             before, _ = tracemalloc.get_traced_memory()

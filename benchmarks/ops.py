@@ -27,7 +27,7 @@ from recording import Case, has_kernel, record_cases
 from steps import OurStep, TorchStep, task_arguments, task_of
 
 import levit_ref
-from levit_ref.runtime.registry import BACKENDS
+from levit_ref.runtime import BACKENDS
 
 DIRECTIONS = ("forward", "backward")
 NUMPY, NATIVE = "numpy", "native"

@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from levit_ref import ops
-from levit_ref.runtime.registry import BACKENDS
+from levit_ref.runtime import BACKENDS
 
 Around = Callable[[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 """``around(name, operation, args, kwargs)`` calls the operation and returns its result."""

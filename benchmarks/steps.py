@@ -78,7 +78,7 @@ class OurStep:
 
     def gradients(self) -> float:
         """Everything but the update."""
-        with levit_ref.backend(self.backend):
+        with levit_ref.use_backend(self.backend):
             logits = self.model.forward_heads(self.images)
             loss, gradient = self.objective(logits, self.labels)
             self.model.zero_grad()
@@ -88,7 +88,7 @@ class OurStep:
 
     def update(self) -> None:
         """AdamW."""
-        with levit_ref.backend(self.backend):
+        with levit_ref.use_backend(self.backend):
             self.optimizer.step(LR)
 
     def __call__(self) -> float:

@@ -13,19 +13,18 @@ from levit_ref.nn import LeViTConfig
 from levit_ref.pretrained import list_pretrained, load_pretrained, prepare_images, pretrained_info
 from levit_ref.runtime import (
     available_backends,
-    backend,
     backends,
     get_backend,
     num_threads,
     set_backend,
     set_num_threads,
+    use_backend,
 )
 
 __all__ = [
     "LeViTConfig",
     "__version__",
     "available_backends",
-    "backend",
     "backends",
     "create_model",
     "get_backend",
@@ -40,4 +39,5 @@ __all__ = [
     "run_with_gradients",
     "set_backend",
     "set_num_threads",
+    "use_backend",
 ]

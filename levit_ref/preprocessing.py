@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from levit_ref import functional as F
 from levit_ref.files import FileError
 
 if TYPE_CHECKING:
@@ -85,9 +86,7 @@ class Preprocessing:
 
     def normalise(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Pixels (B, 3, H, W) as the network wants them, float32."""
-        from levit_ref.data.augment import normalise  # TODO: the door
-
-        return normalise(pixels, self.mean, self.std)
+        return F.normalise(pixels, self.mean, self.std)
 
 
 def prepare_images(pictures: Picture | Iterable[Picture], preprocessing: Preprocessing) -> npt.NDArray[np.float32]:

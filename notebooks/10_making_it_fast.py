@@ -313,7 +313,7 @@ class Watch:
 def watch(way, function, passes=10):
     """The calls of one pass, the seconds of each the best of all passes."""
     BACKENDS["watch"], runs = Watch(way), []
-    with levit_ref.backend("watch"), model.inference():
+    with levit_ref.use_backend("watch"), model.inference():
         for _ in range(passes):
             BACKENDS["watch"].calls.clear()
             function()
@@ -444,7 +444,7 @@ for call in network["numpy"]:
 for way, calls in network.items():
     for call in calls:
         total[way][KINDS.get(call.kind, "other")] += call.seconds
-    with levit_ref.backend(way), model.inference():
+    with levit_ref.use_backend(way), model.inference():
         whole[way] = best(lambda: model(images), 1.0)
     rate, share = counted[way] / whole[way] / 1e9, sum(total[way].values()) / whole[way]
     text = f"{way}: {1e3 * whole[way]:.1f} ms for {B} pictures, {rate:.0f} GFLOP/s, {rate / peak:.0%} of the peak"
@@ -535,7 +535,7 @@ for way, calls in network.items():
     BACKENDS["folding"], seconds = Folding(way), {way: [], "folding": []}
     for _ in range(12):  # in turns, so that the moods of the machine meet both
         for name in seconds:
-            with levit_ref.backend(name), model.inference():
+            with levit_ref.use_backend(name), model.inference():
                 start = time.perf_counter()
                 logits[way, name] = model(images)
                 seconds[name].append(time.perf_counter() - start)
@@ -609,7 +609,7 @@ print(f"{cores} cores")
 assert cores == 9
 if "native" in WAYS and (n := os.cpu_count() or 1) > 1:
     levit_ref.set_num_threads(n)
-    with levit_ref.backend("native"), model.inference():
+    with levit_ref.use_backend("native"), model.inference():
         gain = whole["native"] / best(lambda: model(images), 1.0)
     levit_ref.set_num_threads(1)
     print(f"{n} cores: {gain:.2f} x, so {(1 - 1 / gain) / (1 - 1 / n):.0%} of the time is parallel")

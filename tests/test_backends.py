@@ -32,17 +32,17 @@ def result() -> float:
 
 def test_numpy_is_there() -> None:
     assert "numpy" in levit_ref.available_backends()
-    with levit_ref.backend("numpy"):
+    with levit_ref.use_backend("numpy"):
         assert levit_ref.get_backend() == "numpy"
         assert F.linear_forward is ops.linear_forward
 
 
 def test_a_block_runs_on_another_and_returns(shouting: ModuleType) -> None:
     before = levit_ref.get_backend()
-    with levit_ref.backend("shouting"):
+    with levit_ref.use_backend("shouting"):
         assert levit_ref.get_backend() == "shouting"
         assert result() == 7
-        with levit_ref.backend("numpy"):
+        with levit_ref.use_backend("numpy"):
             assert result() == 0
         assert result() == 7
     assert levit_ref.get_backend() == before
@@ -51,14 +51,14 @@ def test_a_block_runs_on_another_and_returns(shouting: ModuleType) -> None:
 
 def test_a_block_returns_after_an_exception(shouting: ModuleType) -> None:
     before = levit_ref.get_backend()
-    with pytest.raises(KeyError), levit_ref.backend("shouting"):
+    with pytest.raises(KeyError), levit_ref.use_backend("shouting"):
         raise KeyError
     assert levit_ref.get_backend() == before
 
 
 def test_modules_run_on_the_active_backend(shouting: ModuleType) -> None:
     layer = levit_ref.nn.Linear(2, 3, rng=np.random.default_rng(0))
-    with levit_ref.backend("shouting"):
+    with levit_ref.use_backend("shouting"):
         assert (layer(np.zeros((1, 2))) == 7).all()
     assert (layer(np.zeros((1, 2))) == 0).all()
 
@@ -75,24 +75,24 @@ def test_set_backend(shouting: ModuleType) -> None:
 
 def test_an_unknown_backend_is_refused_and_changes_nothing() -> None:
     before = levit_ref.get_backend()
-    for choose in (levit_ref.set_backend, lambda name: levit_ref.backend(name).__enter__()):
+    for choose in (levit_ref.set_backend, lambda name: levit_ref.use_backend(name).__enter__()):
         with pytest.raises(ValueError, match="there is no backend 'cuda' here; available: numpy"):
             choose("cuda")
     assert levit_ref.get_backend() == before
 
 
 def test_the_active_one_is_described() -> None:
-    with levit_ref.backend("numpy"):
+    with levit_ref.use_backend("numpy"):
         assert describe_backend() == f"numpy: NumPy {np.__version__}, the reference"
     if "native" in BACKENDS:
-        with levit_ref.backend("native"):
+        with levit_ref.use_backend("native"):
             assert re.fullmatch(r"native: C\+\+ kernels for \w+, \d+ threads?", describe_backend())
 
 
 def test_numpy_in_place_of_the_native_one_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "operations", None)
     monkeypatch.setattr(native, "about", lambda: "not built: no compiler")
-    with levit_ref.backend("numpy"):
+    with levit_ref.use_backend("numpy"):
         assert describe_backend().endswith(", the reference (native is not available: not built: no compiler)")
 
 

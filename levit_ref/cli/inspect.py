@@ -24,8 +24,7 @@ from levit_ref.inspection import record
 from levit_ref.inspection.names import select
 from levit_ref.inspection.report import NEEDED, Finding, findings
 from levit_ref.nn import LeViT
-from levit_ref.ops import Array, softmax_forward
-from levit_ref.ops._checks import IntArray
+from levit_ref.ops import Array, IntArray, softmax_forward
 from levit_ref.preprocessing import Preprocessing
 from levit_ref.pretrained import DEFAULT
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from levit_ref import functional as F
 from levit_ref.data import Augmentation, Dataset, normalise
 from levit_ref.nn import LeViT
-from levit_ref.runtime import F
 
 
 @dataclass(frozen=True)

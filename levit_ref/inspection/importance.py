@@ -11,8 +11,7 @@ from levit_ref.inspection.edits import Edit, switch_off, switch_off_bias, switch
 from levit_ref.inspection.layers import attention_layers, attention_modules
 from levit_ref.inspection.run import run_with_activations
 from levit_ref.nn import LeViT
-from levit_ref.ops import log_softmax
-from levit_ref.ops._checks import Array, IntArray
+from levit_ref.ops import Array, IntArray, log_softmax
 
 KINDS = ("head", "attention", "mlp", "bias")
 """What can be switched off: a head, the attention or MLP branch of a residual sum, a layer's position bias."""

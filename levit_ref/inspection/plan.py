@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import numpy as np
-
-from levit_ref import ops
+from levit_ref import functional as F
 from levit_ref._suggest import the_nearest
 from levit_ref.inspection.activations import Activations
 from levit_ref.inspection.edits import Edit, Edits, edited
@@ -16,7 +14,7 @@ from levit_ref.nn import BatchNorm, ConvNorm, LeViT, LinearNorm, Module, Selecti
 from levit_ref.nn.attention import BiasedAttention
 from levit_ref.nn.specs import catalogue
 from levit_ref.ops import Array
-from levit_ref.runtime import BACKENDS, get_backend
+from levit_ref.runtime import get_backend
 
 
 def _is_attention(module: Module) -> bool:
@@ -154,8 +152,8 @@ def unfused(model: LeViT, watched: Iterable[str]) -> list[str]:
     inside = {name[:dot] for name in watched for dot in range(len(name)) if name[dot] == "."}
     notes = []
     for what, operation, calls in FUSING:
-        if getattr(BACKENDS[backend], operation) is getattr(ops, operation) or model.dtype != np.float32:
-            continue  # NumPy's, which fuses nothing
+        if not F.has_kernel(operation, model.dtype):
+            continue  # NumPy computes it, and fuses nothing
         components = [name for name, module in model.named_modules() if name in inside and calls(module)]
         if components:
             notes.append(f"{backend} backend: {what} ran step by step, not fused, in {', '.join(components)}")

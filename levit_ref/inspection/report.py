@@ -27,8 +27,7 @@ from levit_ref.inspection.saliency import InputGradient, IntegratedGradients, in
 from levit_ref.inspection.similarity import AFTER_BLOCKS, LayerSimilarity, layer_similarity
 from levit_ref.inspection.statistics import MAIN_PATH, activation_statistics
 from levit_ref.nn import LeViT
-from levit_ref.ops import Array
-from levit_ref.ops._checks import IntArray
+from levit_ref.ops import Array, IntArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

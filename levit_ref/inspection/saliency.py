@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from levit_ref.inspection.gradients import run_with_gradients
 from levit_ref.nn import LeViT
-from levit_ref.ops import Array
-from levit_ref.ops._checks import IntArray
+from levit_ref.ops import Array, IntArray
 
 PICTURES_AT_ONCE = 32
 """How many points of the paths are run as one batch."""

@@ -16,7 +16,7 @@ from levit_ref.nn.layers import Activation, LayerNorm
 from levit_ref.nn.module import Module, Parameter
 from levit_ref.nn.pairs import LinearNorm
 from levit_ref.nn.tap import Tap, Taps, no_tap
-from levit_ref.ops import Array
+from levit_ref.ops import Array, position_bias_index
 
 
 class Projection(Module):
@@ -83,7 +83,7 @@ class BiasedAttention(Module):
         self.keys, self.queries = grid, grid.every(stride)
         has_bias = config.position == "attention_bias"  # ablation A5 leaves the table out
         self.attention_biases = Parameter(np.zeros((num_heads, grid.tokens))) if has_bias else None  # (h, offsets)
-        self.attention_bias_index = F.position_bias_index(grid.shape, stride)  # (N_q, N_k)
+        self.attention_bias_index = position_bias_index(grid.shape, stride)  # (N_q, N_k)
 
     def attend(self, q: Array, k: Array, v: Array, tap: Tap) -> Array:
         """q (B, h, N_q, D), k (B, h, N_k, D), v (B, h, N_k, E) to tokens (B, N_q, h E).

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from levit_ref import functional as F
-from levit_ref.ops import Array
+from levit_ref.ops import Array, drop_path_factor
 
 
 class DropPath:
@@ -48,4 +47,4 @@ class DropPath:
         uniform = self.rng.random(len(x) if self.batch_size is None else self.batch_size)[self.part]
         if len(uniform) != len(x):
             raise ValueError(f"stochastic depth was seeded for {len(uniform)} images of a batch, got {len(x)}")
-        return F.drop_path_factor(uniform, self.drop, x.dtype)
+        return drop_path_factor(uniform, self.drop, x.dtype)

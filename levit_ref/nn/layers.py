@@ -12,7 +12,7 @@ from levit_ref.nn.config import StemConv
 from levit_ref.nn.memory import current_pass
 from levit_ref.nn.module import Buffer, Module, Parameter
 from levit_ref.nn.tap import Tap, no_tap
-from levit_ref.ops import Array
+from levit_ref.ops import Array, update_running_statistics
 
 
 class Conv2d(Module):
@@ -150,21 +150,21 @@ class BatchNorm(Module):
             x, mean, var, self.weight.data, self.bias.data,
             eps=self.eps, channel_axis=self.channel_axis, activation=self.activation, tap=tap,
         )  # fmt: skip
-        self.remember((saved, training))
+        self.remember((saved, x.size // len(mean) if training else None))
         return self.repeatable(y, partial(F.batch_norm_again, saved), tap)
 
     def backward(self, dy: Array, tap: Tap = no_tap) -> Array:
         """Gradient of the input."""
-        saved, training = self.recall()
-        dx, dweight, dbias = F.batch_norm_backward(dy, saved, training, tap=tap)
-        self.weight.grad += dweight
-        self.bias.grad += dbias
-        return dx
+        saved, count = self.recall()
+        sums = F.batch_norm_backward_sums(dy, saved, tap=tap)
+        self.weight.grad += sums.dweight
+        self.bias.grad += sums.dbias
+        return F.batch_norm_backward(sums, saved, count)
 
     def _move_statistics(self, mean: Array, variance: Array, count: int) -> None:
         """Move the running statistics towards those of a batch of ``count`` values a channel."""
         running_mean, running_var = self.running_mean.data, self.running_var.data
-        running_mean[...], running_var[...] = F.update_running_statistics(
+        running_mean[...], running_var[...] = update_running_statistics(
             running_mean, running_var, mean, variance, count, momentum=self.momentum
         )
         self.num_batches_tracked.data[...] += 1

@@ -163,8 +163,8 @@ class _Repeater:
     def __call__(self, part: _Repeat) -> Array:
         if part.again not in self.results:
             self.results[part.again] = part.again()
-        owner = _owner(self.results[part.again])
-        return np.ndarray(part.shape, owner.dtype, owner, part.offset, part.strides)
+        memory = _owner(self.results[part.again]).ravel(order="K")  # as it lies
+        return np.ndarray(part.shape, memory.dtype, memory, part.offset, part.strides)
 
 
 def _map(value: Any, kind: type[T], change: Callable[[T], Any]) -> Any:

@@ -47,6 +47,8 @@ class Stem(Module):
             setattr(self, f"conv{i}", ConvNorm(C_in, conv, config.norm, rng, activation=act, reads_images=i == 1))
             C_in = conv.channels
 
+    conv1: ConvNorm
+
     @property
     def grid(self) -> TokenGrid:
         """Of the tokens."""

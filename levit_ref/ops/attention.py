@@ -6,20 +6,17 @@ Axes: ``B`` batch, ``h`` heads, ``q`` queries (N_q of them), ``k`` keys (N_k), `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
-from levit_ref.ops._checks import Array, Tap, check_floating, check_ndim, check_shape, untapped
+from levit_ref.ops._checks import check_floating, check_ndim, check_shape, checked, given
+from levit_ref.ops._types import Array, Tap, untapped
 from levit_ref.ops.softmax import softmax_backward, softmax_forward
 
 
 class AttentionSaved(NamedTuple):
     """What :func:`attention_backward` needs. The scores are not: softmax's gradient is a function of ``probs``.
 
-    Nor are ``probs`` always kept, by far the largest of them: a compiled backend computes them block by block, never
-    stores them, and computes them again for the gradients. That is what ``bias`` is kept for.
+    ``probs``, by far the largest array, may be left out: it can be computed again from q, k and bias.
     """
 
     q: Array  # (B, h, N_q, D)
@@ -30,6 +27,21 @@ class AttentionSaved(NamedTuple):
     probs: Array | None  # (B, h, N_q, N_k)
 
 
+def _check(q: Array, k: Array, v: Array, bias: Array | None = None, *, scale: float, tap: Tap = untapped) -> None:
+    """Raise unless the arguments of :func:`attention_forward` fit together."""
+    check_floating("attention", q=q, k=k, v=v, **given(bias=bias))
+    check_ndim("attention", "q", q, "(B, heads, N_q, D)")
+    check_ndim("attention", "k", k, "(B, heads, N_k, D)")
+    check_ndim("attention", "v", v, "(B, heads, N_k, E)")
+    B, heads, N_q, D = q.shape
+    N_k, E = v.shape[2:]
+    check_shape("attention", "k", k, (B, heads, N_k, D), "batch, heads and D of q, keys of v")
+    check_shape("attention", "v", v, (B, heads, N_k, E), "batch and heads of q")
+    if bias is not None:
+        check_shape("attention", "bias", bias, (heads, N_q, N_k), "(heads, N_q, N_k)")
+
+
+@checked(_check)
 def attention_forward(
     q: Array, k: Array, v: Array, bias: Array | None = None, *, scale: float, tap: Tap = untapped
 ) -> tuple[Array, AttentionSaved]:
@@ -66,39 +78,31 @@ def attention_forward(
     -----
     Agrees with ``torch.nn.functional.scaled_dot_product_attention`` with ``attn_mask=bias``. Paper, equation 1.
     """
-    check_attention(q, k, v, bias)
-    scores = q @ k.swapaxes(-2, -1)  # 1: (B, heads, N_q, N_k)
-    scores *= scale
-    scores = tap("scores", scores)
-    if bias is not None:
-        scores = scores + bias  # 2: a new array, since the tap may have kept the old one
-    scores = tap("scores_biased", scores)
-    probs, _ = softmax_forward(scores)  # 3
+    probs, _ = softmax_forward(_scores(q, k, bias, scale, tap))  # 1, 2, 3
     probs = tap("probs", probs)
     context = tap("context", probs @ v)  # 4: (B, heads, N_q, E)
     return context, AttentionSaved(q, k, v, bias, scale, probs)
 
 
-def check_attention(q: Array, k: Array, v: Array, bias: Array | None) -> None:
-    """Raise unless the arguments of :func:`attention_forward` fit together."""
-    check_floating("attention", q=q, k=k, v=v, bias=bias)
-    check_ndim("attention", "q", q, "(B, heads, N_q, D)")
-    check_ndim("attention", "k", k, "(B, heads, N_k, D)")
-    check_ndim("attention", "v", v, "(B, heads, N_k, E)")
-    B, heads, N_q, D = q.shape
-    N_k, E = v.shape[2:]
-    check_shape("attention", "k", k, (B, heads, N_k, D), "batch, heads and D of q, keys of v")
-    check_shape("attention", "v", v, (B, heads, N_k, E), "batch and heads of q")
+def _scores(q: Array, k: Array, bias: Array | None, scale: float, tap: Tap) -> Array:
+    """Steps 1 and 2: what the softmax sees, (B, heads, N_q, N_k)."""
+    scores = q @ k.swapaxes(-2, -1)  # 1
+    scores *= scale
+    scores = tap("scores", scores)
     if bias is not None:
-        check_shape("attention", "bias", bias, (heads, N_q, N_k), "(heads, N_q, N_k)")
+        scores = scores + bias  # 2: a new array, since the tap may have kept the old one
+    return tap("scores_biased", scores)
 
 
+def _check_backward(dcontext: Array, saved: AttentionSaved, *, tap: Tap = untapped) -> None:
+    check_floating("attention_backward", dcontext=dcontext, v=saved.v)
+    shape = (*saved.q.shape[:3], saved.v.shape[3])
+    check_shape("attention_backward", "dcontext", dcontext, shape, "the shape of context")
+
+
+@checked(_check_backward)
 def attention_backward(
-    dcontext: Array,
-    saved: AttentionSaved,
-    *,
-    tap: Tap = untapped,
-    out: Sequence[Array] | None = None,
+    dcontext: Array, saved: AttentionSaved, *, tap: Tap = untapped
 ) -> tuple[Array, Array, Array, Array]:
     """Gradients of :func:`attention_forward` with respect to ``q``, ``k``, ``v`` and ``bias``, its steps reversed.
 
@@ -113,8 +117,6 @@ def attention_backward(
     saved : AttentionSaved
     tap : callable
         Sees the gradients under the names of the forward pass.
-    out : (dq, dk, dv), optional
-        Arrays to write these three to, e.g. views of the gradient of what q, k and v are views of.
 
     Returns
     -------
@@ -122,33 +124,17 @@ def attention_backward(
     dbias : ndarray, shape (heads, N_q, N_k)
         Also where the forward pass had no bias: then it is the gradient of a bias of zeros.
     """
-    check_attention_backward(dcontext, saved, out)
     q, k, v, bias, scale, probs = saved
     if probs is None:
-        _, again = attention_forward(q, k, v, bias, scale=scale)
-        return attention_backward(dcontext, again, tap=tap, out=out)
-    dq, dk, dv = (None, None, None) if out is None else out
+        probs = softmax_forward(_scores(q, k, bias, scale, untapped))[0]
     dcontext = tap("context", dcontext)
     dprobs = tap("probs", dcontext @ v.swapaxes(-2, -1))  # 4: (B, heads, N_q, N_k)
-    dv = np.matmul(probs.swapaxes(-2, -1), dcontext, out=dv)  # (B, heads, N_k, E)
+    dv = probs.swapaxes(-2, -1) @ dcontext  # (B, heads, N_k, E)
     dscores = tap("scores_biased", softmax_backward(dprobs, probs))  # 3
     dbias = dscores.sum(axis=0)  # 2: (heads, N_q, N_k)
     dscores = tap("scores", dscores)
-    dq = np.matmul(dscores, k, out=dq)  # 1: (B, heads, N_q, D)
+    dq = dscores @ k  # 1: (B, heads, N_q, D)
     dq *= scale
-    dk = np.matmul(dscores.swapaxes(-2, -1), q, out=dk)  # (B, heads, N_k, D)
+    dk = dscores.swapaxes(-2, -1) @ q  # (B, heads, N_k, D)
     dk *= scale
     return dq, dk, dv, dbias
-
-
-def check_attention_backward(dcontext: Array, saved: AttentionSaved, out: Sequence[Array] | None) -> None:
-    """Raise unless ``dcontext`` has the shape of the result, and the arrays of ``out`` those of the gradients."""
-    q, k, v = saved.q, saved.k, saved.v
-    check_floating("attention_backward", dcontext=dcontext, v=v)
-    check_shape("attention_backward", "dcontext", dcontext, (*q.shape[:3], v.shape[3]), "the shape of context")
-    if out is not None:
-        if len(out) != 3:
-            raise ValueError(f"attention_backward: out must be three arrays, dq, dk and dv, got {len(out)}")
-        for name, array, like in zip(("dq", "dk", "dv"), out, (q, k, v), strict=True):
-            check_floating("attention_backward", **{f"out {name}": array, "v": v})
-            check_shape("attention_backward", f"out {name}", array, like.shape, f"the shape of {name[1]}")

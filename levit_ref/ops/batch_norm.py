@@ -1,7 +1,9 @@
-"""Batch normalisation over channels: training, inference, and the running statistics between them.
+"""Batch normalisation over channels: statistics and application, forward and backward.
 
-Axes: ``C`` channels; ``M`` everything else (batch and pixels, or batch and tokens). Internally the channels are
-moved to the end and the rest flattened, ``(M, C)``: a free view for tokens and for the convolutions' results.
+Statistics and application are two operations in either direction, so that somebody who computes a part of a batch can
+add up the sums of all parts in between. At inference the running statistics take the place of the batch's.
+
+Axes: ``C`` channels; ``m`` runs over everything else (batch and pixels, or batch and tokens), ``M`` values a channel.
 """
 
 from __future__ import annotations
@@ -10,60 +12,109 @@ from typing import NamedTuple
 
 import numpy as np
 
-from levit_ref.ops import activations
-from levit_ref.ops._checks import Array, Tap, check_floating, check_not_empty, check_shape, untapped
+from levit_ref.ops._checks import check_floating, check_not_empty, check_shape, checked
+from levit_ref.ops._rows import from_rows, moments, project_out, rows_of, scale_and_shift, sums_with
+from levit_ref.ops._types import Array, Tap, untapped
+from levit_ref.ops.activations import ACTIVATIONS, check_activation
+
+
+def _check_statistics(x: Array, *, channel_axis: int = -1) -> None:
+    check_floating("batch_norm", x=x)
+    _check_axis(x, channel_axis)
+    if x.size // x.shape[channel_axis] < 2:
+        raise ValueError(
+            f"batch_norm: training needs more than one value per channel, got x of shape {x.shape}: "
+            "the variance of a single value is 0. Use a batch of at least 2, or eval mode"
+        )
+
+
+@checked(_check_statistics)
+def batch_norm_statistics(x: Array, *, channel_axis: int = -1) -> tuple[Array, Array]:
+    """``mean[c] = sum_m x[m, c] / M`` and ``variance[c] = sum_m (x[m, c] - mean[c])^2 / M``.
+
+    Parameters
+    ----------
+    x : ndarray, shape (..., C), or (B, C, H, W) with ``channel_axis=1``
+    channel_axis : int
+
+    Returns
+    -------
+    mean, variance : ndarray, shape (C,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the dtype is not floating, ``x`` is empty, or a channel has a single value: its variance would be 0 and its
+        output the bias, whatever the input.
+    """
+    return moments(rows_of(x, channel_axis))
 
 
 class BatchNormSaved(NamedTuple):
-    """What :func:`batch_norm_backward` needs.
+    """What the backward pass needs.
 
     The input is kept rather than the centred or normalised values: it is there already, and they are one subtraction
     and one multiplication away.
     """
 
-    x: Array  # (M, C): a view of the input where its memory allows
-    mean: Array  # (C,): of the batch in training, the running mean at inference
-    variance: Array  # (C,): likewise, biased (divided by M)
+    x: Array  # the input
+    mean: Array  # (C,)
     inv_std: Array  # (C,): 1 / sqrt(variance + eps)
     weight: Array  # (C,)
     bias: Array  # (C,)
-    training: bool
     channel_axis: int
-    shape: tuple[int, ...]
     activation: str
-    normalised: Array | None  # the shape of x: what the activation was applied to. None: to be computed from x
+    normalised: Array | None  # the shape of x: the value before the activation; None if it can be computed from x
 
 
-def batch_norm_forward(
+def _check(
     x: Array,
+    mean: Array,
+    variance: Array,
     weight: Array,
     bias: Array,
-    running_mean: Array,
-    running_var: Array,
     *,
-    training: bool,
+    eps: float = 1e-5,
+    channel_axis: int = -1,
+    activation: str = "identity",
+    tap: Tap = untapped,
+) -> None:
+    check_floating("batch_norm", x=x, mean=mean, variance=variance, weight=weight, bias=bias)
+    _check_axis(x, channel_axis)
+    C = x.shape[channel_axis]
+    for name, vector in (("mean", mean), ("variance", variance), ("weight", weight), ("bias", bias)):
+        check_shape("batch_norm", name, vector, (C,), f"one value for each of x's {C} channels")
+    check_activation("batch_norm", activation)
+
+
+@checked(_check)
+def batch_norm_forward(
+    x: Array,
+    mean: Array,
+    variance: Array,
+    weight: Array,
+    bias: Array,
+    *,
     eps: float = 1e-5,
     channel_axis: int = -1,
     activation: str = "identity",
     tap: Tap = untapped,
 ) -> tuple[Array, BatchNormSaved]:
-    """Normalise every channel, then scale and shift it (Ioffe and Szegedy 2015, algorithm 1), then apply an activation.
+    """Normalise every channel, scale and shift it (Ioffe and Szegedy 2015, algorithm 1), and apply an activation f.
 
-    ``y[m, c] = weight[c] (x[m, c] - mean[c]) / sqrt(variance[c] + eps) + bias[c]``. In training, mean and variance are
-    those of the batch (the variance divided by M); at inference they are the running statistics.
+    ``y[m, c] = f(weight[c] (x[m, c] - mean[c]) / sqrt(variance[c] + eps) + bias[c])``
 
     Parameters
     ----------
     x : ndarray, shape (..., C), or (B, C, H, W) with ``channel_axis=1``
-    weight, bias, running_mean, running_var : ndarray, shape (C,)
-    training : bool
-        Which statistics to use. The running ones are not changed here, see :func:`update_running_statistics`.
+    mean, variance : ndarray, shape (C,)
+        In training from :func:`batch_norm_statistics`, at inference the running ones.
+    weight, bias : ndarray, shape (C,)
     eps : float
         Added to the variance.
     channel_axis : int
     activation : str
-        One of :data:`levit_ref.ops.ACTIVATIONS`. Normalisation and activation are one operation because both only
-        pass over memory: a compiled backend does it once.
+        One of :data:`levit_ref.ops.ACTIVATIONS`. It belongs to this operation because both are one pass over memory.
     tap : callable
         Sees ``bn``, the value before the activation, and may replace it.
 
@@ -75,86 +126,49 @@ def batch_norm_forward(
     Raises
     ------
     TypeError, ValueError
-        If dtypes differ or are not floating, shapes do not fit, the batch is empty, or, in training, a channel has
-        a single value: its variance would be 0 and its output the bias, whatever the input.
+        If dtypes differ or are not floating, shapes do not fit, or the batch is empty.
 
     Notes
     -----
-    Agrees with ``torch.nn.BatchNorm1d`` and ``BatchNorm2d``. The paper's section 4.2 has why LeViT prefers it to layer
-    normalisation: at inference it merges into the neighbouring matrix product.
+    Agrees with ``torch.nn.BatchNorm1d`` and ``BatchNorm2d``. The paper's section 4.2 explains why LeViT prefers it to
+    layer normalisation: at inference it merges into the neighbouring matrix product.
     """
-    check_batch_norm(x, weight, bias, running_mean, running_var, training, channel_axis, activation)
-    rows = channels_last(x, channel_axis)  # (..., C)
-    x2 = rows.reshape(-1, len(weight))  # (M, C)
-    mean, variance = _statistics(x2) if training else (running_mean, running_var)  # (C,)
     inv_std = 1 / np.sqrt(variance + float(eps))  # (C,); a NumPy float64 would promote float32
-    saved = BatchNormSaved(
-        x2, mean, variance, inv_std, weight, bias, training, channel_axis, x.shape, activation, normalised=None
-    )
-    y = tap("bn", _normalise(saved))  # the shape of x
+    saved = BatchNormSaved(x, mean, inv_std, weight, bias, channel_axis, activation, normalised=None)
+    y = tap("bn", _normalise(saved))
     if activation == "identity":
         return y, saved
-    y, normalised = activations.forward(activation, y)
-    return y, saved._replace(normalised=normalised)
-
-
-def _statistics(x: Array) -> tuple[Array, Array]:
-    """Mean and biased variance of the columns of (M, C)."""
-    blocks = _row_blocks(*x.shape)
-    mean = np.sum([_sum_rows(x[m]) for m in blocks], axis=0) / len(x)  # (C,)
-    (means,) = _spread(blocks, mean)
-    squares = np.zeros_like(mean)  # (C,); of centred values: no cancellation
-    for m in blocks:
-        centred = x[m] - means[: len(x[m])]
-        squares += _sum_rows(centred * centred)
-    return mean, squares / len(x)
-
-
-def _normalise(saved: BatchNormSaved) -> Array:
-    """``weight (x - mean) inv_std + bias``, in the shape of the input."""
-    x = saved.x  # (M, C)
-    y = np.empty(x.shape, x.dtype)
-    blocks = _row_blocks(*x.shape)
-    means, scales, shifts = _spread(blocks, saved.mean, saved.weight * saved.inv_std, saved.bias)
-    for m in blocks:
-        block = np.subtract(x[m], means[: len(x[m])], out=y[m])
-        block *= scales[: len(block)]
-        block += shifts[: len(block)]
-    return shaped(y, saved)
-
-
-def channels_last(x: Array, channel_axis: int) -> Array:
-    """(..., C), a view. Tokens have their channels last already, which ``np.moveaxis`` takes its time to find out."""
-    return x if channel_axis in (-1, x.ndim - 1) else np.moveaxis(x, channel_axis, -1)
-
-
-def shaped(x: Array, saved: BatchNormSaved) -> Array:
-    """(M, C) in the shape of the input, a view."""
-    shape, axis = saved.shape, saved.channel_axis % len(saved.shape)
-    if axis == len(shape) - 1:
-        return x.reshape(shape)
-    return np.moveaxis(x.reshape(*shape[:axis], *shape[axis + 1 :], -1), -1, axis)
+    return ACTIVATIONS[activation].forward(y)[0], saved._replace(normalised=y)
 
 
 def batch_norm_again(saved: BatchNormSaved) -> Array:
-    """The result of an untapped :func:`batch_norm_forward` again, to the same bits, from what it saved.
-
-    So nobody has to keep it who needs it in a backward pass: one pass over memory, where a matrix product or a
-    convolution behind it takes many.
-    """
+    """The result of :func:`batch_norm_forward` again, to the same bits, from what it saved: one pass over memory."""
     normalised = _normalise(saved) if saved.normalised is None else saved.normalised
-    return activations.forward(saved.activation, normalised)[0]
+    return ACTIVATIONS[saved.activation].forward(normalised)[0]
 
 
-def batch_norm_backward(dy: Array, saved: BatchNormSaved, *, tap: Tap = untapped) -> tuple[Array, Array, Array]:
-    """Gradients of :func:`batch_norm_forward` with respect to ``x``, ``weight`` and ``bias``.
+class BatchNormSums(NamedTuple):
+    """What the first of the two backward operations hands to the second."""
 
-    First the activation's gradient. Then, with ``n = (x - mean) inv_std`` (the normalised value), ``y = weight n +
-    bias`` gives ``dbias = sum_m dy`` and ``dweight = sum_m dy n``. At inference the statistics are constants and
-    ``dx = dy weight inv_std``. In training they depend on every row of the batch: a common shift of x changes nothing
-    (subtract the mean of dy), nor does a common stretch (subtract dy's component along n)::
+    dweight: Array  # (C,): of this part of the batch, or the sum over all parts
+    dbias: Array  # (C,): likewise
+    dy: Array  # the shape of x
+    activation: str  # whose gradient ``dy`` has yet to go through; "identity" where that is done
 
-        dx = weight inv_std (dy - (sum_m dy) / M - n (sum_m dy n) / M)
+
+def _check_backward_sums(dy: Array, saved: BatchNormSaved, *, tap: Tap = untapped) -> None:
+    check_floating("batch_norm_backward", dy=dy, weight=saved.weight)
+    check_shape("batch_norm_backward", "dy", dy, saved.x.shape, "the shape of y")
+
+
+@checked(_check_backward_sums)
+def batch_norm_backward_sums(dy: Array, saved: BatchNormSaved, *, tap: Tap = untapped) -> BatchNormSums:
+    """Gradients of :func:`batch_norm_forward` with respect to ``weight`` and ``bias``: two sums over the batch.
+
+    With the normalised value ``n = (x - mean) inv_std`` and ``dz``, the gradient of ``z = weight n + bias``, which is
+    ``dy`` after the activation's backward pass::
+
+        dbias[c] = sum_m dz[m, c]    dweight[c] = sum_m dz[m, c] n[m, c]
 
     Parameters
     ----------
@@ -165,82 +179,54 @@ def batch_norm_backward(dy: Array, saved: BatchNormSaved, *, tap: Tap = untapped
 
     Returns
     -------
-    dx : ndarray, the shape of ``x``
-    dweight, dbias : ndarray, shape (C,)
+    sums : BatchNormSums
     """
-    check_batch_norm_backward(dy, saved)
-    x, mean, inv_std, weight = saved.x, saved.mean, saved.inv_std, saved.weight
-    if saved.activation != "identity":
-        normalised = _normalise(saved) if saved.normalised is None else saved.normalised
-        dy = activations.backward(saved.activation, dy, normalised)
-    dy = tap("bn", dy)
-    dy2 = channels_last(dy, saved.channel_axis).reshape(x.shape)  # (M, C)
-
-    blocks = _row_blocks(*x.shape)
-    means, scales = _spread(blocks, mean, weight * inv_std)
-    dbias = np.zeros_like(weight)  # (C,)
-    dweight = np.zeros_like(weight)  # (C,)
-    for m in blocks:
-        dbias += _sum_rows(dy2[m])
-        dweight += _sum_rows(dy2[m] * (x[m] - means[: len(x[m])]))
-    dweight *= inv_std
-
-    M = len(x)
-    shifts, slopes = _spread(blocks, dbias / M, inv_std * dweight / M)
-    dx2 = np.empty_like(x)  # (M, C)
-    for m in blocks:
-        rows = len(dx2[m])
-        if saved.training:
-            block = np.subtract(x[m], means[:rows], out=dx2[m])
-            block *= slopes[:rows]  # n (sum dy n) / M
-            block += shifts[:rows]
-            np.subtract(dy2[m], block, out=block)
-            block *= scales[:rows]
-        else:
-            np.multiply(dy2[m], scales[:rows], out=dx2[m])
-    return shaped(dx2, saved), dweight, dbias
+    dz = tap("bn", _before_activation(dy, saved, saved.activation))
+    dbias, centred = sums_with(rows_of(dz, saved.channel_axis), rows_of(saved.x, saved.channel_axis), saved.mean)
+    return BatchNormSums(centred * saved.inv_std, dbias, dz, "identity")
 
 
-def check_batch_norm_backward(dy: Array, saved: BatchNormSaved) -> None:
-    """Raise unless ``dy`` has the shape of the result."""
-    check_floating("batch_norm_backward", dy=dy, weight=saved.weight)
-    check_shape("batch_norm_backward", "dy", dy, saved.shape, "the shape of y")
+def _check_backward(sums: BatchNormSums, saved: BatchNormSaved, count: int | None = None) -> None:
+    check_floating("batch_norm_backward", dy=sums.dy, weight=saved.weight, dweight=sums.dweight, dbias=sums.dbias)
+    check_shape("batch_norm_backward", "dy", sums.dy, saved.x.shape, "the shape of y")
+    for name, vector in ("dweight", sums.dweight), ("dbias", sums.dbias):
+        check_shape("batch_norm_backward", name, vector, saved.weight.shape, "(C,)")
 
 
-def check_batch_norm(
-    x: Array,
-    weight: Array,
-    bias: Array,
-    running_mean: Array,
-    running_var: Array,
-    training: bool,
-    channel_axis: int,
-    activation: str,
-) -> None:
-    """Raise unless the arguments of :func:`batch_norm_forward` fit together."""
-    check_floating("batch_norm", x=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
-    check_not_empty("batch_norm", "x", x)
-    if not -x.ndim <= channel_axis < x.ndim:
-        raise ValueError(f"batch_norm: channel_axis is {channel_axis}, but x has only {x.ndim} axes (shape {x.shape})")
-    C = x.shape[channel_axis]
-    for name, vector in {
-        "weight": weight,
-        "bias": bias,
-        "running_mean": running_mean,
-        "running_var": running_var,
-    }.items():
-        check_shape("batch_norm", name, vector, (C,), f"one value for each of x's {C} channels")
-    M = x.size // C
-    if training and M < 2:
-        raise ValueError(
-            f"batch_norm: training needs more than one value per channel, got x of shape {x.shape}: "
-            "the variance of a single value is 0. Use a batch of at least 2, or eval mode"
-        )
-    activations.check_name("batch_norm", activation)
+@checked(_check_backward)
+def batch_norm_backward(sums: BatchNormSums, saved: BatchNormSaved, count: int | None = None) -> Array:
+    """Gradient of :func:`batch_norm_forward` with respect to ``x``.
+
+    Constant statistics leave ``dx = weight inv_std dz``. Statistics of the batch depend on all of its M values: a
+    common shift of x changes nothing (subtract the mean of dz), nor does a common stretch (subtract dz's component
+    along n)::
+
+        dx = weight inv_std (dz - (sum_m dz) / M - n (sum_m dz n) / M)
+
+    Parameters
+    ----------
+    sums : BatchNormSums
+        From :func:`batch_norm_backward_sums`; ``dweight`` and ``dbias`` added up over all parts of the batch.
+    saved : BatchNormSaved
+    count : int, optional
+        M, values a channel in the whole batch; without it the statistics were constants.
+
+    Returns
+    -------
+    dx : ndarray, the shape of ``x``
+    """
+    dz, x = (rows_of(a, saved.channel_axis) for a in (_before_activation(sums.dy, saved, sums.activation), saved.x))
+    scale = saved.weight * saved.inv_std  # (C,)
+    if count is None:
+        dx: Array = dz * scale
+    else:
+        slope = saved.inv_std * sums.dweight / count  # of x - mean: n (sum_m dz n) / M
+        dx = project_out(dz, x, saved.mean, slope, sums.dbias / count, scale)
+    return from_rows(dx, saved.x.shape, saved.channel_axis)
 
 
 def update_running_statistics(
-    running_mean: Array, running_var: Array, saved: BatchNormSaved, *, momentum: float = 0.1
+    running_mean: Array, running_var: Array, mean: Array, variance: Array, count: int, *, momentum: float = 0.1
 ) -> tuple[Array, Array]:
     """Running statistics after a training batch: ``(1 - momentum) running + momentum batch``.
 
@@ -250,8 +236,10 @@ def update_running_statistics(
     Parameters
     ----------
     running_mean, running_var : ndarray, shape (C,)
-    saved : BatchNormSaved
-        Of a forward pass in training.
+    mean, variance : ndarray, shape (C,)
+        From :func:`batch_norm_statistics`.
+    count : int
+        M, values a channel in the batch.
     momentum : float
         Weight of the new batch.
 
@@ -260,36 +248,29 @@ def update_running_statistics(
     running_mean, running_var : ndarray, shape (C,)
         New arrays.
     """
-    if not saved.training:
-        raise ValueError(
-            "update_running_statistics: saved is of a forward pass with training=False, which has no batch statistics"
-        )
-    check_floating(
-        "update_running_statistics", running_mean=running_mean, running_var=running_var, saved_mean=saved.mean
-    )
-    check_shape("update_running_statistics", "running_mean", running_mean, saved.mean.shape, "(C,)")
-    check_shape("update_running_statistics", "running_var", running_var, saved.mean.shape, "(C,)")
+    check_floating("update_running_statistics", running_mean=running_mean, running_var=running_var, mean=mean)
+    check_shape("update_running_statistics", "running_mean", running_mean, mean.shape, "(C,)")
+    check_shape("update_running_statistics", "running_var", running_var, mean.shape, "(C,)")
     momentum = float(momentum)
-    M = len(saved.x)
-    unbiased = saved.variance * (M / (M - 1))
-    return (1 - momentum) * running_mean + momentum * saved.mean, (1 - momentum) * running_var + momentum * unbiased
+    unbiased = variance * (count / (count - 1))
+    return (1 - momentum) * running_mean + momentum * mean, (1 - momentum) * running_var + momentum * unbiased
 
 
-def _row_blocks(M: int, C: int) -> list[slice]:
-    """Cut M rows of C channels into blocks of about 128k values: passes over one after another stay in the cache.
-
-    It also keeps sums accurate. One float32 accumulator loses a thousandth of the variance over the 1.6 million rows
-    that a batch of 128 has behind the first convolution; one for each block, added up afterwards, loses a millionth.
-    """
-    rows = max(1, 131_072 // C)
-    return [slice(start, min(start + rows, M)) for start in range(0, M, rows)]
+def _normalise(saved: BatchNormSaved) -> Array:
+    """``weight (x - mean) inv_std + bias``, in the shape of the input."""
+    rows = rows_of(saved.x, saved.channel_axis)
+    y = scale_and_shift(rows, saved.mean, saved.weight * saved.inv_std, saved.bias)
+    return from_rows(y, saved.x.shape, saved.channel_axis)
 
 
-def _spread(blocks: list[slice], *vectors: Array) -> tuple[Array, ...]:
-    """Repeat vectors (C,) to the shape of the first block, the largest: NumPy is faster on operands of one shape."""
-    return tuple(np.full((blocks[0].stop, len(vector)), vector, vector.dtype) for vector in vectors)
+def _before_activation(dy: Array, saved: BatchNormSaved, activation: str) -> Array:
+    """``dy`` after the backward pass of an activation."""
+    if activation == "identity":
+        return dy
+    return ACTIVATIONS[activation].backward(dy, _normalise(saved) if saved.normalised is None else saved.normalised)
 
 
-def _sum_rows(x: Array) -> Array:
-    """``x.sum(axis=0)`` for (M, C), as a matrix-vector product, which is thrice as fast: (C,)."""
-    return np.ones(len(x), x.dtype) @ x
+def _check_axis(x: Array, channel_axis: int) -> None:
+    check_not_empty("batch_norm", "x", x)
+    if not -x.ndim <= channel_axis < x.ndim:
+        raise ValueError(f"batch_norm: channel_axis is {channel_axis}, but x has only {x.ndim} axes (shape {x.shape})")

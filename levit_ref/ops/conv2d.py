@@ -7,28 +7,30 @@ contiguous run, and the products' results need no transposition: they are return
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from levit_ref.ops._checks import Array, check_floating, check_ndim, check_shape, pair
+from levit_ref.ops._checks import check_floating, check_ndim, check_shape, checked, given, pair
+from levit_ref.ops._types import Array
+from levit_ref.ops.activations import ACTIVATIONS, check_activation
 
 
 class Conv2dSaved(NamedTuple):
     """What :func:`conv2d_backward` needs.
 
-    The patches are kept although they could be cut out of ``x`` again: at stride 2 a 3x3 kernel covers each
-    pixel 2.25 times, so they cost little more memory than ``x`` and save the second gathering. A compiled backend
-    never gathers them and keeps ``x`` instead; one of the two is there, and either backend can go on from it.
+    The patches are kept although they could be gathered from ``x`` again: at stride 2 a 3x3 kernel covers each
+    pixel 2.25 times, so they cost little memory and save the second gathering. They may be left out.
     """
 
-    x: Array | None  # (B, C_in, H, W)
-    patches: Array | None  # (B * H_out * W_out, kH * kW * C_in)
+    x: Array  # (B, C_in, H, W)
     weight: Array  # (C_out, C_in, kH, kW)
-    x_shape: tuple[int, int, int, int]
+    bias: Array | None  # (C_out,)
     stride: tuple[int, int]
     padding: tuple[int, int]
+    activation: str
+    patches: Array | None  # (B * H_out * W_out, kH * kW * C_in)
 
 
 def conv2d_output_size(
@@ -39,19 +41,55 @@ def conv2d_output_size(
     return rows, columns
 
 
+def _check(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+    activation: str = "identity",
+) -> None:
+    check_floating("conv2d", x=x, weight=weight, **given(bias=bias))
+    check_ndim("conv2d", "x", x, "(B, C_in, H, W)")
+    check_ndim("conv2d", "weight", weight, "(C_out, C_in, kH, kW)")
+    (_, C_in, H, W), (C_out, C_weight, kH, kW) = x.shape, weight.shape
+    if C_weight != C_in:
+        raise ValueError(
+            f"conv2d: x has {C_in} channels (shape {x.shape}), weight expects {C_weight} (shape {weight.shape})"
+        )
+    if bias is not None:
+        check_shape("conv2d", "bias", bias, (C_out,), "(C_out,)")
+    stride, padding = pair("conv2d", "stride", stride, 1), pair("conv2d", "padding", padding, 0)
+    if min(conv2d_output_size((H, W), (kH, kW), stride, padding)) < 1:
+        raise ValueError(f"conv2d: kernel {kH}x{kW} is larger than the {H}x{W} image padded by {padding}")
+    check_activation("conv2d", activation)
+
+
+@checked(_check)
 def conv2d_forward(
-    x: Array, weight: Array, *, stride: int | tuple[int, int] = 1, padding: int | tuple[int, int] = 0
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+    activation: str = "identity",
 ) -> tuple[Array, Conv2dSaved]:
     """Cross-correlate images with a bank of kernels (what deep learning calls convolution).
 
-    ``y[b, o, r, c] = sum_{i, u, v} x[b, i, r sH + u - pH, c sW + v - pW] weight[o, i, u, v]``, with zeros outside.
+    ``y[b, o, r, c] = f(sum_{i, u, v} x[b, i, r sH + u - pH, c sW + v - pW] weight[o, i, u, v] + bias[o])``, with zeros
+    outside.
 
     Parameters
     ----------
     x : ndarray, shape (B, C_in, H, W)
     weight : ndarray, shape (C_out, C_in, kH, kW)
+    bias : ndarray, shape (C_out,), optional
     stride, padding : int or (int, int)
         Rows and columns; stride at least 1, padding at least 0.
+    activation : str
+        f, one of :data:`levit_ref.ops.ACTIVATIONS`.
 
     Returns
     -------
@@ -67,43 +105,36 @@ def conv2d_forward(
 
     Notes
     -----
-    Agrees with ``torch.nn.functional.conv2d`` without bias, groups or dilation, which LeViT does not use.
+    Agrees with ``torch.nn.functional.conv2d`` without groups or dilation, which LeViT does not use.
     """
-    stride, padding = check_conv2d(x, weight, stride, padding)
-    (B, C_in, H, W), (C_out, _, kH, kW) = x.shape, weight.shape
+    stride, padding = pair("conv2d", "stride", stride, 1), pair("conv2d", "padding", padding, 0)
+    (B, _, H, W), (C_out, _, kH, kW) = x.shape, weight.shape
     H_out, W_out = conv2d_output_size((H, W), (kH, kW), stride, padding)
 
     patches = _gather_patches(x, (kH, kW), (H_out, W_out), stride, padding)  # (B*H_out*W_out, kH*kW*C_in)
-    kernel = weight.transpose(2, 3, 1, 0).reshape(kH * kW * C_in, C_out)  # (kH*kW*C_in, C_out)
-    y = (patches @ kernel).reshape(B, H_out, W_out, C_out).transpose(0, 3, 1, 2)  # (B, C_out, H_out, W_out)
-    return y, Conv2dSaved(None, patches, weight, (B, C_in, H, W), stride, padding)
+    y2 = _multiply(patches, weight, bias)  # (B*H_out*W_out, C_out)
+    if activation != "identity":
+        y2, _ = ACTIVATIONS[activation].forward(y2)
+    y = y2.reshape(B, H_out, W_out, C_out).transpose(0, 3, 1, 2)  # (B, C_out, H_out, W_out)
+    return y, Conv2dSaved(x, weight, bias, stride, padding, activation, patches)
 
 
-def check_conv2d(
-    x: Array, weight: Array, stride: int | tuple[int, int], padding: int | tuple[int, int]
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Stride and padding as pairs; raise unless the arguments of :func:`conv2d_forward` fit together."""
-    check_floating("conv2d", x=x, weight=weight)
-    check_ndim("conv2d", "x", x, "(B, C_in, H, W)")
-    check_ndim("conv2d", "weight", weight, "(C_out, C_in, kH, kW)")
-    (_, C_in, H, W), (_, C_weight, kH, kW) = x.shape, weight.shape
-    if C_weight != C_in:
-        raise ValueError(
-            f"conv2d: x has {C_in} channels (shape {x.shape}), weight expects {C_weight} (shape {weight.shape})"
-        )
-    stride, padding = pair("conv2d", "stride", stride, 1), pair("conv2d", "padding", padding, 0)
-    if min(conv2d_output_size((H, W), (kH, kW), stride, padding)) < 1:
-        raise ValueError(f"conv2d: kernel {kH}x{kW} is larger than the {H}x{W} image padded by {padding}")
-    return stride, padding
+def _check_backward(dy: Array, saved: Conv2dSaved, *, need_dx: bool = True) -> None:
+    (B, _, H, W), (C_out, _, kH, kW) = saved.x.shape, saved.weight.shape
+    check_floating("conv2d_backward", dy=dy, weight=saved.weight)
+    H_out, W_out = conv2d_output_size((H, W), (kH, kW), saved.stride, saved.padding)
+    check_shape("conv2d_backward", "dy", dy, (B, C_out, H_out, W_out), "the shape of y")
 
 
-def conv2d_backward(dy: Array, saved: Conv2dSaved, *, need_dx: bool = True) -> tuple[Array | None, Array]:
+@checked(_check_backward)
+def conv2d_backward(dy: Array, saved: Conv2dSaved, *, need_dx: bool = True) -> tuple[Array, Array, Array | None]:
     """Gradients of :func:`conv2d_forward`.
 
     The forward pass is a gathering followed by a matrix product; so the backward pass is the product's two
     gradients, and for ``dx`` the gathering undone, where every pixel sums over the patches that it was copied to::
 
         dweight[o, i, u, v] = sum_{b, r, c} dy[b, o, r, c] x[b, i, r sH + u - pH, c sW + v - pW]
+        dbias[o]            = sum_{b, r, c} dy[b, o, r, c]
         dx[b, i, h, w]      = sum of dy[b, o, r, c] weight[o, i, u, v] over all (r, u), (c, v) with
                               r sH + u - pH = h and c sW + v - pW = w
 
@@ -112,25 +143,28 @@ def conv2d_backward(dy: Array, saved: Conv2dSaved, *, need_dx: bool = True) -> t
     dy : ndarray, shape (B, C_out, H_out, W_out)
     saved : Conv2dSaved
     need_dx : bool
-        False leaves out ``dx`` (returned as None): the first layer of a network in training does not need it.
+        False leaves out ``dx`` and returns None in its place: the first layer of a network in training does not
+        need it.
 
     Returns
     -------
     dx : ndarray, shape (B, C_in, H, W), or None
     dweight : ndarray, shape (C_out, C_in, kH, kW)
+    dbias : ndarray, shape (C_out,), or None if the forward pass had no bias
     """
-    x, patches, weight, x_shape, (sH, sW), (pH, pW) = saved
-    (B, C_in, H, W), (C_out, _, kH, kW) = x_shape, weight.shape
+    x, weight, bias, (sH, sW), (pH, pW), activation, patches = saved
+    (B, C_in, H, W), (C_out, _, kH, kW) = x.shape, weight.shape
     H_out, W_out = conv2d_output_size((H, W), (kH, kW), (sH, sW), (pH, pW))
-    check_conv2d_backward(dy, saved)
     if patches is None:
-        assert x is not None  # see Conv2dSaved
         patches = _gather_patches(x, (kH, kW), (H_out, W_out), (sH, sW), (pH, pW))
 
     dy2 = dy.transpose(0, 2, 3, 1).reshape(-1, C_out)  # (B*H_out*W_out, C_out)
+    if activation != "identity":
+        dy2 = ACTIVATIONS[activation].backward(dy2, _multiply(patches, weight, bias))
     dweight = (dy2.T @ patches).reshape(C_out, kH, kW, C_in).transpose(0, 3, 1, 2)  # (C_out, C_in, kH, kW)
+    dbias = None if bias is None else dy2.sum(axis=0)  # (C_out,)
     if not need_dx:
-        return None, dweight
+        return cast(Array, None), dweight, dbias
 
     kernel = weight.transpose(0, 2, 3, 1).reshape(C_out, kH * kW * C_in)
     dx = np.empty((B, H, W, C_in), dy.dtype)
@@ -144,16 +178,15 @@ def conv2d_backward(dy: Array, saved: Conv2dSaved, *, need_dx: bool = True) -> t
             for v in range(kW):
                 padded[:, u : u + sH * H_out : sH, v : v + sW * W_out : sW] += dpatches[:, :, :, u, v]
         dx[b : b + n] = padded[:, pH : pH + H, pW : pW + W]
-    return dx.transpose(0, 3, 1, 2), dweight  # (B, C_in, H, W)
+    return dx.transpose(0, 3, 1, 2), dweight, dbias  # dx: (B, C_in, H, W)
 
 
-def check_conv2d_backward(dy: Array, saved: Conv2dSaved) -> None:
-    """Raise unless ``dy`` has the shape of the result."""
-    weight, (B, _, H, W) = saved.weight, saved.x_shape
-    C_out, _, kH, kW = weight.shape
-    check_floating("conv2d_backward", dy=dy, weight=weight)
-    H_out, W_out = conv2d_output_size((H, W), (kH, kW), saved.stride, saved.padding)
-    check_shape("conv2d_backward", "dy", dy, (B, C_out, H_out, W_out), "the shape of y")
+def _multiply(patches: Array, weight: Array, bias: Array | None) -> Array:
+    """The convolution as a product, (B*H_out*W_out, C_out)."""
+    y = patches @ weight.transpose(2, 3, 1, 0).reshape(-1, len(weight))  # (kH*kW*C_in, C_out) on the right
+    if bias is not None:
+        y += bias
+    return y
 
 
 def _gather_patches(

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from levit_ref.ops._checks import Array, check_floating, check_not_empty, check_shape
+from levit_ref.ops._checks import check_floating, check_not_empty, check_shape, checked
+from levit_ref.ops._types import Array
 
 
 class LayerNormSaved(NamedTuple):
@@ -20,6 +21,15 @@ class LayerNormSaved(NamedTuple):
     weight: Array  # (C,)
 
 
+def _check(x: Array, weight: Array, bias: Array, *, eps: float = 1e-5) -> None:
+    check_floating("layer_norm", x=x, weight=weight, bias=bias)
+    check_not_empty("layer_norm", "x", x)
+    C = x.shape[-1]
+    check_shape("layer_norm", "weight", weight, (C,), "(C,)")
+    check_shape("layer_norm", "bias", bias, (C,), "(C,)")
+
+
+@checked(_check)
 def layer_norm_forward(x: Array, weight: Array, bias: Array, *, eps: float = 1e-5) -> tuple[Array, LayerNormSaved]:
     """``y = weight n + bias`` with ``n = (x - mean_c x) / sqrt(var_c x + eps)``, statistics over the channels.
 
@@ -43,11 +53,6 @@ def layer_norm_forward(x: Array, weight: Array, bias: Array, *, eps: float = 1e-
     -----
     Agrees with ``torch.nn.functional.layer_norm``.
     """
-    check_floating("layer_norm", x=x, weight=weight, bias=bias)
-    check_not_empty("layer_norm", "x", x)
-    C = x.shape[-1]
-    check_shape("layer_norm", "weight", weight, (C,), "(C,)")
-    check_shape("layer_norm", "bias", bias, (C,), "(C,)")
     centred = x - x.mean(axis=-1, keepdims=True)  # (..., C)
     variance = np.mean(centred * centred, axis=-1, keepdims=True)  # (..., 1)
     inv_std = 1 / np.sqrt(variance + float(eps))  # (..., 1); a NumPy float64 would promote float32
@@ -55,6 +60,12 @@ def layer_norm_forward(x: Array, weight: Array, bias: Array, *, eps: float = 1e-
     return normalised * weight + bias, LayerNormSaved(normalised, inv_std, weight)
 
 
+def _check_backward(dy: Array, saved: LayerNormSaved) -> None:
+    check_floating("layer_norm_backward", dy=dy, weight=saved.weight)
+    check_shape("layer_norm_backward", "dy", dy, saved.normalised.shape, "the shape of y")
+
+
+@checked(_check_backward)
 def layer_norm_backward(dy: Array, saved: LayerNormSaved) -> tuple[Array, Array, Array]:
     """Gradients of :func:`layer_norm_forward` with respect to ``x``, ``weight`` and ``bias``.
 
@@ -74,8 +85,6 @@ def layer_norm_backward(dy: Array, saved: LayerNormSaved) -> tuple[Array, Array,
     dweight, dbias : ndarray, shape (C,)
     """
     n, inv_std, weight = saved
-    check_floating("layer_norm_backward", dy=dy, weight=weight)
-    check_shape("layer_norm_backward", "dy", dy, n.shape, "the shape of y")
     leading = tuple(range(dy.ndim - 1))
     dbias = dy.sum(axis=leading)  # (C,)
     dweight = (dy * n).sum(axis=leading)  # (C,)

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from levit_ref.ops import activations
-from levit_ref.ops._checks import Array, check_floating, check_not_empty, check_shape
+from levit_ref.ops._checks import check_floating, check_not_empty, check_shape, checked, given
+from levit_ref.ops._types import Array
+from levit_ref.ops.activations import ACTIVATIONS, check_activation
 
 
 class LinearSaved(NamedTuple):
-    """What :func:`linear_backward` needs: both factors of the product. ``y`` itself is not needed.
+    """What :func:`linear_backward` needs: both factors of the product.
 
-    Nor is what an activation was applied to kept: a compiled backend applies it where the sum is made and never stores
-    the sum, and who asks for the gradient all the same has the product computed again.
+    The pre-activation is not saved; the backward pass computes the product again if there is an activation.
     """
 
     x: Array  # (..., C_in)
@@ -24,6 +24,20 @@ class LinearSaved(NamedTuple):
     activation: str
 
 
+def _check(x: Array, weight: Array, bias: Array | None = None, *, activation: str = "identity") -> None:
+    """Raise unless the arguments of :func:`linear_forward` fit together."""
+    check_floating("linear", x=x, weight=weight, **given(bias=bias))
+    check_not_empty("linear", "x", x)
+    if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"linear: x (..., C_in) has shape {x.shape}, weight (C_out, C_in) has shape {weight.shape}; C_in differs"
+        )
+    if bias is not None:
+        check_shape("linear", "bias", bias, (len(weight),), "(C_out,)")
+    check_activation("linear", activation)
+
+
+@checked(_check)
 def linear_forward(
     x: Array, weight: Array, bias: Array | None = None, *, activation: str = "identity"
 ) -> tuple[Array, LinearSaved]:
@@ -51,29 +65,24 @@ def linear_forward(
     -----
     Agrees with ``torch.nn.functional.linear``.
     """
-    check_linear(x, weight, bias, activation)
     C_out, C_in = weight.shape
     y = (x.reshape(-1, C_in) @ weight.T).reshape(*x.shape[:-1], C_out)  # one large product, whatever the batch axes
     if bias is not None:
         y += bias
     if activation != "identity":
-        y, _ = activations.forward(activation, y)
+        y, _ = ACTIVATIONS[activation].forward(y)
     return y, LinearSaved(x, weight, bias, activation)
 
 
-def check_linear(x: Array, weight: Array, bias: Array | None, activation: str) -> None:
-    """Raise unless the arguments of :func:`linear_forward` fit together."""
-    check_floating("linear", x=x, weight=weight, bias=bias)
-    check_not_empty("linear", "x", x)
-    if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
-        raise ValueError(
-            f"linear: x (..., C_in) has shape {x.shape}, weight (C_out, C_in) has shape {weight.shape}; C_in differs"
-        )
-    if bias is not None:
-        check_shape("linear", "bias", bias, (len(weight),), "(C_out,)")
-    activations.check_name("linear", activation)
+def _check_backward(dy: Array, saved: LinearSaved, *, add_to: Array | None = None) -> None:
+    """Raise unless ``dy`` has the shape of the result, and ``add_to`` that of the weight."""
+    check_floating("linear_backward", dy=dy, weight=saved.weight, **given(add_to=add_to))
+    if add_to is not None:
+        check_shape("linear_backward", "add_to", add_to, saved.weight.shape, "the shape of the weight")
+    check_shape("linear_backward", "dy", dy, (*saved.x.shape[:-1], len(saved.weight)), "the shape of y")
 
 
+@checked(_check_backward)
 def linear_backward(dy: Array, saved: LinearSaved, *, add_to: Array | None = None) -> tuple[Array, Array, Array | None]:
     """Gradients of :func:`linear_forward`.
 
@@ -99,9 +108,8 @@ def linear_backward(dy: Array, saved: LinearSaved, *, add_to: Array | None = Non
     """
     x, weight, bias, activation = saved
     C_out, C_in = weight.shape
-    check_linear_backward(dy, saved, add_to)
     if activation != "identity":
-        dy = activations.backward(activation, dy, linear_forward(x, weight, bias)[0])
+        dy = ACTIVATIONS[activation].backward(dy, linear_forward(x, weight, bias)[0])
     dy2 = dy.reshape(-1, C_out)  # (M, C_out)
     dx = (dy2 @ weight).reshape(x.shape)  # (..., C_in)
     dweight = dy2.T @ x.reshape(-1, C_in)  # (C_out, C_in)
@@ -110,11 +118,3 @@ def linear_backward(dy: Array, saved: LinearSaved, *, add_to: Array | None = Non
         dweight = add_to
     dbias = dy2.sum(axis=0) if bias is not None else None  # (C_out,)
     return dx, dweight, dbias
-
-
-def check_linear_backward(dy: Array, saved: LinearSaved, add_to: Array | None = None) -> None:
-    """Raise unless ``dy`` has the shape of the result, and ``add_to`` that of the weight."""
-    check_floating("linear_backward", dy=dy, weight=saved.weight, add_to=add_to)
-    if add_to is not None:
-        check_shape("linear_backward", "add_to", add_to, saved.weight.shape, "the shape of the weight")
-    check_shape("linear_backward", "dy", dy, (*saved.x.shape[:-1], len(saved.weight)), "the shape of y")

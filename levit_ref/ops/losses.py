@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from levit_ref.ops._checks import Array, check_array, check_floating, check_ndim, check_shape
+from levit_ref.ops._checks import check_array, check_floating, check_ndim, check_shape, checked
+from levit_ref.ops._types import Array
 from levit_ref.ops.softmax import log_softmax
 
 
@@ -69,6 +70,17 @@ def target_distribution(
     return distribution
 
 
+def _check(logits: Array, targets: npt.NDArray[Any], *, label_smoothing: float = 0.0) -> None:
+    check_floating("cross_entropy", logits=logits)
+    check_ndim("cross_entropy", "logits", logits, "(B, K)")
+    check_array("cross_entropy", "targets", targets)
+    expected = logits.shape[: targets.ndim] if targets.ndim in (1, 2) else logits.shape
+    if targets.ndim == 1 and not np.issubdtype(targets.dtype, np.integer):
+        expected = logits.shape  # distributions
+    check_shape("cross_entropy", "targets", targets, expected, "one for each row of logits")
+
+
+@checked(_check)
 def cross_entropy_forward(
     logits: Array, targets: npt.NDArray[Any], *, label_smoothing: float = 0.0
 ) -> tuple[np.floating[Any], CrossEntropySaved]:
@@ -96,19 +108,10 @@ def cross_entropy_forward(
     -----
     Agrees with ``torch.nn.functional.cross_entropy``.
     """
-    t = check_cross_entropy(logits, targets, label_smoothing)  # (B, K)
+    t = target_distribution(targets, logits.shape[1], logits.dtype, label_smoothing)  # (B, K)
     log_probs = log_softmax(logits)  # (B, K)
     loss = -(t * log_probs).sum() / logits.dtype.type(len(logits))
     return loss, CrossEntropySaved(np.exp(log_probs), t)
-
-
-def check_cross_entropy(logits: Array, targets: npt.NDArray[Any], label_smoothing: float) -> Array:
-    """The smoothed targets (B, K); raise unless the arguments of :func:`cross_entropy_forward` fit together."""
-    check_floating("cross_entropy", logits=logits)
-    check_ndim("cross_entropy", "logits", logits, "(B, K)")
-    t = target_distribution(targets, logits.shape[1], logits.dtype, label_smoothing)
-    check_shape("cross_entropy", "targets", t, logits.shape, "one for each row of logits")
-    return t
 
 
 def cross_entropy_backward(dloss: float | np.floating[Any], saved: CrossEntropySaved) -> Array:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from levit_ref.ops._checks import Array, check_floating, check_ndim, check_shape
+from levit_ref.ops._checks import check_floating, check_ndim, check_shape, checked
+from levit_ref.ops._types import Array
 
 
+def _check(x: Array) -> None:
+    """Raise unless ``x`` has a floating dtype and three axes."""
+    check_floating("global_average_pool", x=x)
+    check_ndim("global_average_pool", "x", x, "(B, N, C)")
+
+
+@checked(_check)
 def global_average_pool_forward(x: Array) -> tuple[Array, tuple[int, ...]]:
     """``y[b, c] = sum_n x[b, n, c] / N``.
 
@@ -24,25 +32,18 @@ def global_average_pool_forward(x: Array) -> tuple[Array, tuple[int, ...]]:
     -----
     LeViT has no class token; this mean is what its heads classify (paper, section 4.2).
     """
-    check_global_average_pool(x)
     return x.mean(axis=1), x.shape
 
 
-def check_global_average_pool(x: Array) -> None:
-    """Raise unless ``x`` has a floating dtype and three axes."""
-    check_floating("global_average_pool", x=x)
-    check_ndim("global_average_pool", "x", x, "(B, N, C)")
-
-
-def global_average_pool_backward(dy: Array, saved: tuple[int, ...]) -> Array:
-    """``dx[b, n, c] = dy[b, c] / N``: every token gets the same share."""
-    check_global_average_pool_backward(dy, saved)
-    N = saved[1]
-    return np.repeat((dy / N)[:, None, :], N, axis=1)
-
-
-def check_global_average_pool_backward(dy: Array, saved: tuple[int, ...]) -> None:
+def _check_backward(dy: Array, saved: tuple[int, ...]) -> None:
     """Raise unless ``dy`` has the shape of the result."""
     B, _, C = saved
     check_floating("global_average_pool_backward", dy=dy)
     check_shape("global_average_pool_backward", "dy", dy, (B, C), "the shape of y")
+
+
+@checked(_check_backward)
+def global_average_pool_backward(dy: Array, saved: tuple[int, ...]) -> Array:
+    """``dx[b, n, c] = dy[b, c] / N``: every token gets the same share."""
+    N = saved[1]
+    return np.repeat((dy / N)[:, None, :], N, axis=1)

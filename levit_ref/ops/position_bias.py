@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from levit_ref.ops._checks import Array, IntArray, check_floating, check_ndim, check_shape, pair
+from levit_ref.ops._checks import check_floating, check_ndim, check_shape, checked, pair
+from levit_ref.ops._types import Array, IntArray
 
 
 class PositionBiasSaved(NamedTuple):
@@ -49,6 +50,21 @@ def position_bias_index(resolution: int | tuple[int, int], stride: int | tuple[i
     return np.abs(y_q - y_k) * W + np.abs(x_q - x_k)  # (N_q, N_k)
 
 
+def _check(table: Array, index: IntArray) -> None:
+    """Raise unless ``index`` reads a ``table`` of the right kind, and nothing beyond it."""
+    check_floating("position_bias", table=table)
+    check_ndim("position_bias", "table", table, "(heads, offsets)")
+    check_ndim("position_bias", "index", index, "(N_q, N_k)")
+    offsets = table.shape[1]
+    if not np.issubdtype(index.dtype, np.integer):
+        raise TypeError(f"position_bias: index must have an integer dtype, got {index.dtype}")
+    if index.min() < 0 or index.max() >= offsets:
+        raise ValueError(
+            f"position_bias: index runs from {index.min()} to {index.max()}, the table has {offsets} offsets"
+        )
+
+
+@checked(_check)
 def position_bias_forward(table: Array, index: IntArray) -> tuple[Array, PositionBiasSaved]:
     """``bias[h, q, k] = table[h, index[q, k]]``.
 
@@ -68,24 +84,17 @@ def position_bias_forward(table: Array, index: IntArray) -> tuple[Array, Positio
     TypeError, ValueError
         If the table is not floating, or ``index`` reads beyond it.
     """
-    check_position_bias(table, index)
     return table[:, index], PositionBiasSaved(index, table.shape)
 
 
-def check_position_bias(table: Array, index: IntArray) -> None:
-    """Raise unless ``index`` reads a ``table`` of the right kind, and nothing beyond it."""
-    check_floating("position_bias", table=table)
-    check_ndim("position_bias", "table", table, "(heads, offsets)")
-    check_ndim("position_bias", "index", index, "(N_q, N_k)")
-    offsets = table.shape[1]
-    if not np.issubdtype(index.dtype, np.integer):
-        raise TypeError(f"position_bias: index must have an integer dtype, got {index.dtype}")
-    if index.min() < 0 or index.max() >= offsets:
-        raise ValueError(
-            f"position_bias: index runs from {index.min()} to {index.max()}, the table has {offsets} offsets"
-        )
+def _check_backward(dbias: Array, saved: PositionBiasSaved) -> None:
+    """Raise unless ``dbias`` has the shape of the result."""
+    check_floating("position_bias_backward", dbias=dbias)
+    shape = (saved.table_shape[0], *saved.offsets.shape)
+    check_shape("position_bias_backward", "dbias", dbias, shape, "the shape of bias")
 
 
+@checked(_check_backward)
 def position_bias_backward(dbias: Array, saved: PositionBiasSaved) -> Array:
     """``dtable[h, o] = sum of dbias[h, q, k] over all (q, k) with index[q, k] = o``.
 
@@ -101,15 +110,7 @@ def position_bias_backward(dbias: Array, saved: PositionBiasSaved) -> Array:
     dtable : ndarray, shape (heads, H W)
     """
     index, (heads, offsets) = saved
-    check_position_bias_backward(dbias, saved)
     flat = index.ravel()
     # bincount is NumPy's fast scatter-add; it adds in float64 whatever the dtype.
     rows = [np.bincount(flat, weights=dbias[h].ravel(), minlength=offsets) for h in range(heads)]
     return np.stack(rows).astype(dbias.dtype)  # (heads, offsets)
-
-
-def check_position_bias_backward(dbias: Array, saved: PositionBiasSaved) -> None:
-    """Raise unless ``dbias`` has the shape of the result."""
-    check_floating("position_bias_backward", dbias=dbias)
-    shape = (saved.table_shape[0], *saved.offsets.shape)
-    check_shape("position_bias_backward", "dbias", dbias, shape, "the shape of bias")

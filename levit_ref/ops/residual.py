@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 
-from levit_ref.ops._checks import Array, check_floating, check_not_empty, check_shape
+from levit_ref.ops._checks import check_floating, check_not_empty, check_shape, checked, given
+from levit_ref.ops._types import Array
 
 
-def drop_path_factor(rng: np.random.Generator, batch: int, drop: float, dtype: npt.DTypeLike) -> Array:
-    """One factor per image: 0 with probability ``drop``, else ``1 / (1 - drop)``, so that the mean is 1.
+def drop_path_factor(uniform: Array, drop: float, dtype: npt.DTypeLike) -> Array:
+    """One factor for each image: 0 where ``uniform < drop``, else ``1 / (1 - drop)``, so that the mean is 1.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-    batch : int
+    uniform : ndarray, shape (batch,)
+        A random number for each image, uniform in [0, 1).
     drop : float
-        In [0, 1).
+        The probability of a 0, in [0, 1).
     dtype : dtype
 
     Returns
@@ -27,11 +27,11 @@ def drop_path_factor(rng: np.random.Generator, batch: int, drop: float, dtype: n
 
     Notes
     -----
-    Huang et al. 2016; per image as in the official LeViT code, which drops with 0.1 in LeViT-384 and nowhere else.
+    Huang et al. 2016; for each image as in the official LeViT code, which drops with 0.1 in LeViT-384 and nowhere else.
     """
     if not 0 <= drop < 1:
         raise ValueError(f"drop_path_factor: drop must be at least 0 and below 1, got {drop}")
-    keep = (rng.random(batch) >= drop).astype(dtype)
+    keep = (uniform >= drop).astype(dtype)
     return keep / keep.dtype.type(1 - drop)
 
 
@@ -42,6 +42,16 @@ class ResidualSaved(NamedTuple):
     factor: Array | None  # (B, 1, ...): shaped to multiply y
 
 
+def _check(x: Array, branch: Array, factor: Array | None = None) -> None:
+    """Raise unless the arguments of :func:`residual_forward` fit together."""
+    check_floating("residual", x=x, branch=branch, **given(factor=factor))
+    check_not_empty("residual", "x", x)
+    check_shape("residual", "branch", branch, x.shape, "the shape of x")
+    if factor is not None:
+        check_shape("residual", "factor", factor, x.shape[:1], "one factor for each image")
+
+
+@checked(_check)
 def residual_forward(x: Array, branch: Array, factor: Array | None = None) -> tuple[Array, ResidualSaved]:
     """``y[b] = x[b] + factor[b] branch[b]``; without ``factor`` the plain sum.
 
@@ -61,7 +71,6 @@ def residual_forward(x: Array, branch: Array, factor: Array | None = None) -> tu
     TypeError, ValueError
         If dtypes differ or are not floating, shapes differ, or the batch is empty.
     """
-    check_residual(x, branch, factor)
     if factor is None:
         return x + branch, ResidualSaved(x.shape, None)
     factor = factor.reshape(-1, *[1] * (x.ndim - 1))  # (B, 1, ...)
@@ -70,25 +79,16 @@ def residual_forward(x: Array, branch: Array, factor: Array | None = None) -> tu
     return y, ResidualSaved(x.shape, factor)
 
 
-def check_residual(x: Array, branch: Array, factor: Array | None) -> None:
-    """Raise unless the arguments of :func:`residual_forward` fit together."""
-    check_floating("residual", x=x, branch=branch, factor=factor)
-    check_not_empty("residual", "x", x)
-    check_shape("residual", "branch", branch, x.shape, "the shape of x")
-    if factor is not None:
-        check_shape("residual", "factor", factor, x.shape[:1], "one factor for each image")
+def _check_backward(dy: Array, saved: ResidualSaved) -> None:
+    """Raise unless ``dy`` has the shape of the result."""
+    check_floating("residual_backward", dy=dy, **given(factor=saved.factor))
+    check_shape("residual_backward", "dy", dy, saved.shape, "the shape of y")
 
 
+@checked(_check_backward)
 def residual_backward(dy: Array, saved: ResidualSaved) -> tuple[Array, Array]:
     """``dx = dy`` and ``dbranch[b] = factor[b] dy[b]``: the skip path hands the gradient on unchanged.
 
     Not a copy of it: ``dx``, and without a factor ``dbranch``, are ``dy`` itself.
     """
-    check_residual_backward(dy, saved)
     return dy, dy if saved.factor is None else dy * saved.factor
-
-
-def check_residual_backward(dy: Array, saved: ResidualSaved) -> None:
-    """Raise unless ``dy`` has the shape of the result."""
-    check_floating("residual_backward", dy=dy, factor=saved.factor)
-    check_shape("residual_backward", "dy", dy, saved.shape, "the shape of y")

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from levit_ref.ops._checks import Array, check_floating, check_not_empty, check_shape
+from levit_ref.ops._checks import check_floating, check_not_empty, check_shape, checked
+from levit_ref.ops._types import Array
 
 
+def _check(x: Array) -> None:
+    check_floating("softmax", x=x)
+    check_not_empty("softmax", "x", x)
+
+
+@checked(_check)
 def softmax_forward(x: Array) -> tuple[Array, Array]:
     """``y_k = exp(x_k - max x) / sum_j exp(x_j - max x)``; the maximum cancels, and keeps ``exp`` from overflowing.
 
@@ -30,13 +37,19 @@ def softmax_forward(x: Array) -> tuple[Array, Array]:
     -----
     Agrees with ``torch.softmax(x, -1)``.
     """
-    check_softmax("softmax", x)
     y = x - x.max(axis=-1, keepdims=True)  # (..., K)
     np.exp(y, out=y)
     y /= y.sum(axis=-1, keepdims=True)
     return y, y
 
 
+def _check_backward(dy: Array, saved: Array) -> None:
+    """Raise unless ``dy`` has the shape of the result."""
+    check_floating("softmax_backward", dy=dy, saved=saved)
+    check_shape("softmax_backward", "dy", dy, saved.shape, "the shape of y")
+
+
+@checked(_check_backward)
 def softmax_backward(dy: Array, saved: Array) -> Array:
     """``dx_k = y_k (dy_k - sum_j dy_j y_j)``.
 
@@ -44,27 +57,14 @@ def softmax_backward(dy: Array, saved: Array) -> Array:
     shared denominator takes from everybody.
     """
     y = saved
-    check_softmax_backward(dy, y)
     shared = np.einsum("...k,...k->...", dy, y)[..., None]  # (..., 1)
     dx = dy - shared  # (..., K)
     dx *= y
     return dx
 
 
-def check_softmax(op: str, x: Array) -> None:
-    """Raise unless the softmax of ``x`` exists."""
-    check_floating(op, x=x)
-    check_not_empty(op, "x", x)
-
-
-def check_softmax_backward(dy: Array, y: Array) -> None:
-    """Raise unless ``dy`` has the shape of the result."""
-    check_floating("softmax_backward", dy=dy, y=y)
-    check_shape("softmax_backward", "dy", dy, y.shape, "the shape of y")
-
-
+@checked(_check)
 def log_softmax(x: Array) -> Array:
     """``x_k - max x - log sum_j exp(x_j - max x)``, without forming the softmax, whose small entries round to 0."""
-    check_softmax("log_softmax", x)
     shifted = x - x.max(axis=-1, keepdims=True)  # (..., K)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

@@ -1,18 +1,15 @@
 """What runs the operations: the choice of a backend, and how many threads it has."""
 
-from levit_ref.runtime.memory import empty
-from levit_ref.runtime.registry import (
+from levit_ref.runtime.backends import (
     BACKENDS,
     Backend,
-    F,
+    active_kernels,
     available_backends,
-    backend,
     backends,
-    computes_again,
     describe_backend,
     get_backend,
-    native_serves,
     set_backend,
+    use_backend,
 )
 from levit_ref.runtime.threads import THREAD_VARIABLES, num_threads, set_num_threads, use_threads
 
@@ -20,17 +17,14 @@ __all__ = [
     "BACKENDS",
     "THREAD_VARIABLES",
     "Backend",
-    "F",
+    "active_kernels",
     "available_backends",
-    "backend",
     "backends",
-    "computes_again",
     "describe_backend",
-    "empty",
     "get_backend",
-    "native_serves",
     "num_threads",
     "set_backend",
     "set_num_threads",
+    "use_backend",
     "use_threads",
 ]

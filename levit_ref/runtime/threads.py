@@ -13,15 +13,11 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 def num_threads() -> int:
-    """Threads that the native backend computes with: all cores that the process may use, or ``LEVIT_REF_THREADS``.
+    """Threads that kernels compute with: all cores that the process may use, or ``LEVIT_REF_THREADS``.
 
-    Raises
-    ------
-    RuntimeError
-        If the native backend is not available.
+    1 where the native backend is not available; NumPy's threads are its BLAS library's.
     """
-    count: int = _extension().num_threads()
-    return count
+    return 1 if extension is None else int(extension.num_threads())
 
 
 def set_num_threads(n: int) -> None:

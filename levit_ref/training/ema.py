@@ -6,11 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-import numpy as np
-
-from levit_ref.runtime import native_serves
-from levit_ref.runtime.native import training as native
-from levit_ref.training.flat import CHUNK, FloatArray, check_flat, chunks
+from levit_ref import functional as F
+from levit_ref.training.flat import FloatArray, check_flat
 
 
 class HasFlatArrays(Protocol):
@@ -55,7 +52,6 @@ class Ema:
         self.updates = 0
         self.data = model.flat_data.copy()
         self.buffers = model.flat_buffers.copy()
-        self._scratch = np.empty(min(CHUNK, max(self.data.size, self.buffers.size)), self.data.dtype)
         self._is_applied = False
 
     def update(self) -> None:
@@ -63,15 +59,8 @@ class Ema:
         self._check_not_applied("update")
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.warmup else self.decay
-        if native_serves(*(array for pair in self._pairs() for array in pair)):
-            for average, value in self._pairs():
-                native.move_average(average, value, 1 - decay)
-            return
-        for average, value in self._pieces():
-            difference = self._scratch[: average.size]
-            np.subtract(value, average, out=difference)
-            difference *= 1 - decay
-            average += difference
+        F.move_average(self.data, self.model.flat_data, 1 - decay)
+        F.move_average(self.buffers, self.model.flat_buffers, 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -105,22 +94,11 @@ class Ema:
         self.data[:] = state["data"]
         self.buffers[:] = state["buffers"]
 
-    def _pairs(self) -> tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
-        """The averages beside the model's arrays."""
-        return (self.data, self.model.flat_data), (self.buffers, self.model.flat_buffers)
-
-    def _pieces(self) -> Iterator[tuple[FloatArray, FloatArray]]:
-        """Pieces of the averages beside the same pieces of the model's arrays."""
-        for average, own in self._pairs():
-            for piece in chunks(average.size):
-                yield average[piece], own[piece]
-
     def _swap(self) -> None:
-        for average, own in self._pieces():
-            kept = self._scratch[: average.size]
-            kept[:] = average
-            average[:] = own
-            own[:] = kept
+        for average, own in (self.data, self.model.flat_data), (self.buffers, self.model.flat_buffers):
+            kept = average.copy()
+            average[...] = own
+            own[...] = kept
 
     def _check_not_applied(self, method: str) -> None:
         if self._is_applied:

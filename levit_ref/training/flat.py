@@ -1,41 +1,23 @@
-"""Walking over one flat array in pieces that stay in the cache.
+"""The flat arrays of a model, and which of their elements weight decay applies to.
 
-All parameters of a model are views into one flat array, all gradients into another. An optimiser step written as
-whole-array expressions would stream every temporary through main memory; done piece by piece, the temporaries
-live in the second-level cache and only the operands themselves travel.
+All parameters of a model are views into one flat array, all gradients into another. The optimiser, the moving average
+and clipping are one pass over them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from levit_ref.ops._checks import check_flat
+
+__all__ = ["BoolArray", "FloatArray", "check_flat", "decay_mask", "is_decayed"]
+
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
-
-CHUNK = 32_768
-"""Elements in one piece: the six float32 arrays of an AdamW step take 768 KB at this length, within the second-level
-cache of a present CPU core; shorter pieces spend more time in calls (half this length: a quarter slower)."""
-
-
-def chunks(size: int, chunk: int = CHUNK) -> Iterator[slice]:
-    """Consecutive slices of at most ``chunk`` elements that cover ``range(size)``."""
-    for start in range(0, size, chunk):
-        yield slice(start, min(start + chunk, size))
-
-
-def check_flat(name: str, array: FloatArray, like: FloatArray | None = None) -> None:
-    """Raise unless ``array`` is a contiguous 1-D float array, of the size and dtype of ``like`` where given."""
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"{name} must be a numpy array, got {type(array).__name__}")
-    if array.ndim != 1 or not array.flags.c_contiguous or not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(f"{name} must be a contiguous 1-D floating array, got {array.dtype} of shape {array.shape}")
-    if like is not None and (array.shape != like.shape or array.dtype != like.dtype):
-        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, expected {like.dtype} of shape {like.shape}")
-
 
 NOT_DECAYED = ("attention_biases", "pos_embed")
 """Last name components that are never decayed although they are tables of more than one axis."""

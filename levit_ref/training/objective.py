@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from levit_ref import functional as F
 from levit_ref.nn import HeadLogits
-from levit_ref.runtime import F
 from levit_ref.training.flat import FloatArray
 
 

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from levit_ref.runtime import native_serves
-from levit_ref.runtime.native import training as native
-from levit_ref.training.flat import CHUNK, BoolArray, FloatArray, check_flat, chunks
+from levit_ref import functional as F
+from levit_ref.training.flat import BoolArray, FloatArray, check_flat
 
 
 class AdamW:
     r"""AdamW over a flat parameter array, in place.
 
-    Step t = 1, 2, ... for a parameter p with gradient g, learning rate η and decay λ::
-
-        p <- p (1 - η λ)                       decoupled decay, only where decay_mask is true
-        m <- β1 m + (1 - β1) g                 first moment
-        v <- β2 v + (1 - β2) g²                second moment
-        p <- p - η / (1 - β1^t) · m / (√v / √(1 - β2^t) + ε)
-
-    This is the arithmetic of ``torch.optim.AdamW``, ε outside the corrected root included.
+    Each :meth:`step` is one :func:`levit_ref.ops.adamw_step`, whose docstring has the formula.
 
     Parameters
     ----------
@@ -78,52 +68,24 @@ class AdamW:
         self.steps = 0
         self.m = np.zeros_like(params)
         self.v = np.zeros_like(params)
-        self._plan = _plan(decay_mask)
-        self._edges = _edges(decay_mask)
-        self._scratch = np.empty((2, min(CHUNK, params.size)), params.dtype)
+        edges = np.flatnonzero(np.diff(decay_mask, prepend=False, append=False)).astype(np.int64)
+        self._decayed = edges.reshape(-1, 2)  # a model has a few hundred runs: cheaper than a mask at each step
 
     def step(self, lr: float | None = None) -> None:
         """Apply one update from the gradients as they stand; ``lr`` replaces the default learning rate."""
-        rate = self.lr if lr is None else lr
         self.steps += 1
-        beta1, beta2 = self.betas
-        step_size = rate / (1 - beta1**self.steps)
-        root_correction = math.sqrt(1 - beta2**self.steps)
-        keep = 1 - rate * self.weight_decay
-        if native_serves(self.params, self.grads, self.m, self.v):
-            native.adamw_step(
-                self.params,
-                self.grads,
-                self.m,
-                self.v,
-                self._edges,
-                keep=keep,
-                beta1=beta1,
-                beta2=beta2,
-                root_scale=1 / root_correction,
-                eps=self.eps,
-                step_size=step_size,
-            )
-            return
-        for piece, decayed in self._plan:
-            p, g, m, v = self.params[piece], self.grads[piece], self.m[piece], self.v[piece]
-            a, b = self._scratch[:, : p.size]
-            for run in decayed:
-                self.params[run] *= keep
-            # m += (1 - β1) (g - m): the same value as β1 m + (1 - β1) g with one multiplication less
-            np.subtract(g, m, out=a)
-            a *= 1 - beta1
-            m += a
-            np.multiply(g, g, out=a)
-            a *= 1 - beta2
-            v *= beta2
-            v += a
-            np.sqrt(v, out=a)
-            a *= 1 / root_correction
-            a += self.eps
-            np.divide(m, a, out=b)
-            b *= step_size
-            p -= b
+        F.adamw_step(
+            self.params,
+            self.grads,
+            self.m,
+            self.v,
+            self._decayed,
+            lr=self.lr if lr is None else lr,
+            betas=self.betas,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+            step=self.steps,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of everything that changes from step to step: ``steps`` (int), ``m`` and ``v`` (P,)."""
@@ -138,20 +100,3 @@ class AdamW:
         self.steps = int(state["steps"])
         self.m[:] = state["m"]
         self.v[:] = state["v"]
-
-
-def _edges(decay_mask: BoolArray) -> npt.NDArray[np.int64]:
-    """Where runs of decayed elements begin and end, in turns."""
-    return np.flatnonzero(np.diff(decay_mask, prepend=False, append=False)).astype(np.int64)
-
-
-def _plan(decay_mask: BoolArray) -> list[tuple[slice, list[slice]]]:
-    """For every chunk, the parts of it that are decayed, as slices of the whole array.
-
-    A model has a few hundred runs of decayed elements, so slices cost less than a mask multiplied in at each step.
-    """
-    plan = []
-    for piece in chunks(decay_mask.size):
-        edges = _edges(decay_mask[piece]) + piece.start
-        plan.append((piece, [slice(int(a), int(b)) for a, b in edges.reshape(-1, 2)]))
-    return plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
-from levit_ref.runtime import backend, describe_backend, get_backend
+from levit_ref.runtime import describe_backend, get_backend, use_backend
 from levit_ref.training.config import TrainConfig
 from levit_ref.training.parts import Datasets, load_datasets
 from levit_ref.training.progress import Progress
@@ -71,7 +71,7 @@ def train(
         folder.check_unused()  # before the pictures are loaded, which may take long
         config = config.replace(backend=config.backend or get_backend())
     assert config.backend is not None
-    with backend(config.backend):  # first: one that is not here is refused before anything is written
+    with use_backend(config.backend):  # first: one that is not here is refused before anything is written
         if progress is not None:
             progress.say(f"backend {describe_backend()}")
         datasets = load_datasets(config) if datasets is None else datasets

@@ -12,6 +12,7 @@ import numpy as np
 from levit_ref.checkpoints import save_model
 from levit_ref.data import Batch
 from levit_ref.evaluation import EvalResult, evaluate
+from levit_ref.nn import lean_backward
 from levit_ref.training.config import TrainConfig
 from levit_ref.training.health import NonFiniteError, diagnose, first_nonfinite
 from levit_ref.training.metrics import MetricsLog
@@ -166,8 +167,8 @@ class Trainer:
         if not math.isfinite(loss):
             self._raise_nonfinite(loss, batch)
         model.zero_grad()
-        with model.releasing():
-            model.backward_parameters(*gradient)
+        with lean_backward():
+            model.backward_heads(*gradient)
         parts.clip()
         parts.optimizer.step(parts.schedule(state.step))
         if parts.ema is not None:
@@ -185,7 +186,7 @@ class Trainer:
         return by_time or (steps > 0 and self.state.step % steps == 0)
 
     def _seed_drop_path(self) -> None:
-        self.parts.model.seed_drop_path(np.random.default_rng([self.config.seed, DROP_PATH_STREAM, self.state.step]))
+        self.parts.model.drop_path.seed(np.random.default_rng([self.config.seed, DROP_PATH_STREAM, self.state.step]))
 
     def _raise_nonfinite(self, loss: float, batch: Batch) -> None:
         self._seed_drop_path()  # the same branches left out as in the step

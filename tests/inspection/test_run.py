@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import levit_ref
-from levit_ref import run_with_activations
+from levit_ref import ops, run_with_activations
 from levit_ref.nn import FunctionTap, LeViT, no_tap
 from levit_ref.ops import Array
+from levit_ref.runtime.backends import BACKENDS
+from levit_ref.runtime.native.kernel import Kernel
 from tests.nn.names import expected_names
 from tests.nn.networks import randomise, tiny
 
@@ -244,23 +246,12 @@ def _noting_tap(name: str, untapped: dict[str, bool], forward: Callable[..., Arr
 
 
 def test_notes_say_what_was_not_fused(model: LeViT, images: Array, monkeypatch: pytest.MonkeyPatch) -> None:
-    from levit_ref import ops
-    from levit_ref.runtime import BACKENDS
-
-    class Fusing:
-        """A backend with kernels of its own for these two."""
-
-        def __getattr__(self, operation: str) -> object:
-            return getattr(ops, operation)
-
-        def attention_forward(self, *args: object, **options: object) -> object:
-            return ops.attention_forward(*args, **options)
-
-        def batch_norm_forward(self, *args: object, **options: object) -> object:
-            return ops.batch_norm_forward(*args, **options)
-
-    monkeypatch.setitem(BACKENDS, "fusing", Fusing())  # type: ignore[arg-type]
-    with levit_ref.backend("fusing"):
+    kernels = {
+        operation.__name__: Kernel(operation, np.dtype(np.float32))
+        for operation in (ops.attention_forward, ops.batch_norm_forward)
+    }  # a backend with kernels of its own for these two
+    monkeypatch.setitem(BACKENDS, "fusing", kernels)
+    with levit_ref.use_backend("fusing"):
         assert run_with_activations(model, images, ["pooled", "*.mlp", "*.ln2.bn"])[1].notes == ()
         _, acts = run_with_activations(model, images, ["stages.*.attn.probs", "stem.conv1.bn"])
         assert acts.notes == (
@@ -271,7 +262,7 @@ def test_notes_say_what_was_not_fused(model: LeViT, images: Array, monkeypatch: 
         assert "note: fusing backend" in repr(acts)
         edited = run_with_activations(model, images, [], edits={"stages.0.blocks.0.attn.bias": np.zeros_like})
         assert len(edited[1].notes) == 1
-    with levit_ref.backend("numpy"):
+    with levit_ref.use_backend("numpy"):
         assert run_with_activations(model, images, "*")[1].notes == ()
 
 
@@ -282,7 +273,7 @@ def test_recording_everything_needs_the_announced_memory(batch: int, rng: np.ran
     model.eval()
     images = rng.standard_normal((batch, 3, 96, 96)).astype(np.float32)
     announced = sum(spec.nbytes for spec in model.activation_specs(batch))
-    with levit_ref.backend("numpy"):
+    with levit_ref.use_backend("numpy"):
         tracemalloc.start()
         try:
             before, _ = tracemalloc.get_traced_memory()

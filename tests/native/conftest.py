@@ -20,7 +20,7 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
         pytest.skip(f"the native backend is not available: {about()}")
     before = extension.isa()
     extension.set_isa(request.param)
-    with levit_ref.backend("native"):
+    with levit_ref.use_backend("native"):
         yield request.param
     extension.set_isa(before)
 

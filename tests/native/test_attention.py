@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import levit_ref
 from levit_ref import ops
 from levit_ref.ops.attention import AttentionSaved
-from levit_ref.runtime import F
+from levit_ref import functional as F
 from levit_ref.runtime.native import extension
 from tests.native.agreement import assert_close, assert_same_bits_for_any_threads, few, misaligned, normal
 
@@ -202,7 +202,7 @@ def test_the_backend_may_change_between_the_passes(
     saved_by: dict[str, tuple[np.ndarray, AttentionSaved]], forward: str, backward: str
 ) -> None:
     dcontext, saved = saved_by[forward]
-    with levit_ref.backend(backward):
+    with levit_ref.use_backend(backward):
         got = F.attention_backward(dcontext, saved)
     for a, b in zip(got, ops.attention_backward(*saved_by["numpy"]), strict=True):
         assert_close(a, b, terms=50)

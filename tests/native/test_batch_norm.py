@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from levit_ref import ops
 from levit_ref.ops.batch_norm import BatchNormSaved
-from levit_ref.runtime import F
+from levit_ref import functional as F
 from levit_ref.runtime.native import extension
 from tests.native.agreement import assert_close, assert_same_bits_for_any_threads, few, misaligned, normal, sizes
 from tests.native.test_elementwise import assert_refused_alike

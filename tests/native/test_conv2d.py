@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import levit_ref
 from levit_ref import ops
-from levit_ref.runtime import F
+from levit_ref import functional as F
 from levit_ref.runtime.native import extension
 from tests.native.agreement import assert_close, assert_same_bits_for_any_threads, few, misaligned, normal
 
@@ -178,10 +178,10 @@ def test_without_dx_the_weight_gradient_is_the_same() -> None:
 @pytest.mark.parametrize(("forward", "backward"), [("numpy", "native"), ("native", "numpy")])
 def test_either_backend_goes_on_from_the_other(forward: str, backward: str) -> None:
     x, weight = nhwc(normal(0, 2, 6, 9, 8)), normal(1, 10, 6, 3, 3)
-    with levit_ref.backend(forward):
+    with levit_ref.use_backend(forward):
         y, saved = F.conv2d_forward(x, weight, stride=2, padding=1)
         expected = F.conv2d_backward(y, saved)
-    with levit_ref.backend(backward):
+    with levit_ref.use_backend(backward):
         gradients = F.conv2d_backward(y, saved)
     for got, right in zip(gradients, expected, strict=True):
         assert_close(got, right, terms=100)
@@ -201,7 +201,7 @@ class TestNotFinite:
         self.x, self.weight, self.dy = normal(0, 2, 4, 9, 8), normal(1, 18, 4, 3, 3), normal(2, 2, 18, 5, 4)
 
     def gradients(self, backend: str) -> tuple[np.ndarray, ...]:
-        with levit_ref.backend(backend):
+        with levit_ref.use_backend(backend):
             y, saved = F.conv2d_forward(self.x, self.weight, stride=2, padding=1)
             return (y, *F.conv2d_backward(self.dy, saved))
 

@@ -24,7 +24,7 @@ def batch(backend: str, some: np.ndarray, settings: Augmentation, seed: int = 0)
     """A batch, and where it left the generator."""
     rng = np.random.default_rng(seed)
     places = np.arange(len(some))
-    with levit_ref.backend(backend):
+    with levit_ref.use_backend(backend):
         return make_batch(some, places % 5, places, 5, settings, rng), rng.bit_generator.state
 
 
@@ -81,7 +81,7 @@ def test_normalisation_of_every_byte_of_any_picture() -> None:
     every = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3).transpose(0, 3, 1, 2)
     for some in (every, pictures(4, 7, 5)[::2, :, ::-1], pictures(0, 4, 4)):
         got = normalise(some, MEAN, STD)
-        with levit_ref.backend("numpy"):
+        with levit_ref.use_backend("numpy"):
             expected = normalise(some, MEAN, STD)
         assert got.tobytes() == expected.tobytes()
         assert got.shape == some.shape

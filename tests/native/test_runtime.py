@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import levit_ref
-from levit_ref.runtime import F
+from levit_ref import functional as F
 from levit_ref.runtime.native import extension
 from tests.native.agreement import normal
 from tests.native.conftest import SUPPORTED
@@ -97,7 +97,7 @@ def test_python_threads_may_compute_at_once() -> None:
     wrong: list[str] = []
 
     def work(seed: int) -> None:
-        with levit_ref.backend("native"):
+        with levit_ref.use_backend("native"):
             for _ in range(30):
                 if not np.array_equal(product(seed), expected[seed]):
                     wrong.append(f"seed {seed}")
@@ -143,7 +143,7 @@ def test_a_forked_child_computes_too() -> None:
 import os, warnings
 warnings.simplefilter("ignore")
 import numpy as np, levit_ref
-from levit_ref.runtime import F
+from levit_ref import functional as F
 levit_ref.set_num_threads(3)
 x, w = np.ones((900, 64), np.float32), np.ones((48, 64), np.float32)
 expected = F.linear_forward(x, w)[0]

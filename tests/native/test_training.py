@@ -34,7 +34,7 @@ def train(backend: str, params: np.ndarray, mask: np.ndarray, steps: int) -> Ada
     """Some steps with gradients of very different size, and a rate that changes."""
     optimizer = AdamW(params.copy(), np.zeros_like(params), mask, weight_decay=0.05)
     rng = np.random.default_rng(3)
-    with levit_ref.backend(backend):
+    with levit_ref.use_backend(backend):
         for t in range(steps):
             optimizer.grads[:] = rng.standard_normal(params.size, np.float32) * rng.uniform(1e-6, 10)
             optimizer.step(1e-2 / (1 + t))
@@ -63,9 +63,9 @@ def test_the_backend_may_change_between_steps() -> None:
     params, grads = normal(0, 1000), normal(1, 1000)
     mixed, plain = (AdamW(params.copy(), grads, masks(1000, 3, 0)) for _ in range(2))
     for name in ("native", "numpy", "native"):
-        with levit_ref.backend(name):
+        with levit_ref.use_backend(name):
             mixed.step()
-        with levit_ref.backend("numpy"):
+        with levit_ref.use_backend("numpy"):
             plain.step()
     assert_same_state(mixed, plain)
 
@@ -77,7 +77,7 @@ def test_adamw_spreads_nan_and_infinity_as_numpy() -> None:
         optimizer = AdamW(params.copy(), normal(1, 100), np.ones(100, bool))
         optimizer.grads[[3, 50, 70]] = np.nan, np.inf, 1e30  # the last one's square is infinite
         optimizer.params[10] = np.nan
-        with levit_ref.backend(name), np.errstate(all="ignore"):
+        with levit_ref.use_backend(name), np.errstate(all="ignore"):
             optimizer.step()
         found.append(optimizer)
     assert_same_state(*found)
@@ -96,7 +96,7 @@ def test_the_average_has_the_bits_of_numpy(length: int, statistics: int) -> None
         for seed in range(3):
             model.flat_data += normal(seed, length)
             model.flat_buffers *= 1.5
-            with levit_ref.backend(name):
+            with levit_ref.use_backend(name):
                 ema.update()
         results.append(ema)
     np.testing.assert_array_equal(results[0].data, results[1].data)
@@ -141,7 +141,7 @@ def parameters(seed: int, *shapes: tuple[int, ...]) -> list[SimpleNamespace]:
 
 def clip(backend: str, some: list[SimpleNamespace]) -> tuple[int, list[np.ndarray]]:
     copies = [SimpleNamespace(data=p.data, grad=p.grad.copy()) for p in some]
-    with levit_ref.backend(backend), np.errstate(all="ignore"):
+    with levit_ref.use_backend(backend), np.errstate(all="ignore"):
         clipped = clip_adaptive(copies)
     return clipped, [p.grad for p in copies]
 
@@ -234,7 +234,7 @@ def test_float64_is_served_by_numpy() -> None:
     assert not native_serves(params)
     one, other = AdamW(params.copy(), params, mask), AdamW(params.copy(), params, mask)
     one.step()
-    with levit_ref.backend("numpy"):
+    with levit_ref.use_backend("numpy"):
         other.step()
         assert not native_serves(params.astype(np.float32))
     assert one.params.dtype == np.float64

@@ -61,7 +61,7 @@ def weights(name: str) -> Arrays:
         if parameter.data.ndim == 1 or parameter_name.endswith("attention_biases"):
             mean = 0 if "bias" in parameter_name.rpartition(".")[2] else 1
             parameter.data = mean + rng.uniform(-0.4, 0.4, parameter.shape)
-    with levit_ref.backend("numpy"), model.inference():
+    with levit_ref.use_backend("numpy"), model.inference():
         model.train()
         model(rng.standard_normal((32, 3, *model.image_size)))
     for buffer_name, buffer in model.named_buffers():  # a tenth of the way to the batch's, from 0 and 1
@@ -105,7 +105,7 @@ def batch(name: str, training: bool) -> Batch:
         rng = np.random.default_rng(seed)
         images = rng.standard_normal((BATCH, 3, *model.image_size), np.float32)
         nearest = np.inf
-        with levit_ref.backend("numpy"), model.inference():
+        with levit_ref.use_backend("numpy"), model.inference():
             model(images, FunctionTap(watch))
         if nearest > KINK_MARGIN:
             return Batch(images, rng.standard_normal((BATCH, CLASSES), np.float32))
@@ -125,9 +125,9 @@ def compute(
     """Logits, and gradients of the images and of every parameter, from two backends."""
     images, dlogits = given or batch(name, training)
     model = network(name, dtype, training=training)
-    with levit_ref.backend(forward):
+    with levit_ref.use_backend(forward):
         logits = model(images, tap)
-    with levit_ref.backend(backward):
+    with levit_ref.use_backend(backward):
         dimages = model.backward(dlogits.astype(dtype), tap)
     return {"logits": logits, "images": dimages, **{n: p.grad for n, p in model.named_parameters()}}
 
@@ -231,7 +231,7 @@ def trajectory(backend: str, dtype: npt.DTypeLike) -> Trajectory:
     """Thirty steps on pictures of 16x16 pixels whose tint says the class."""
     rng = np.random.default_rng(0)
     tint = rng.standard_normal((CLASSES, 3, 1, 1))
-    with levit_ref.backend(backend):
+    with levit_ref.use_backend(backend):
         model = levit_ref.create_model("levit_250k_32px", num_classes=CLASSES, image_size=16, seed=0, dtype=dtype)
         start = model.flat_data.copy()
         mask = decay_mask([(name, parameter.shape) for name, parameter in model.named_parameters()])

@@ -23,7 +23,7 @@ BACKENDS = levit_ref.available_backends()
 
 @pytest.fixture(params=BACKENDS, autouse=True)
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    with levit_ref.backend(request.param):
+    with levit_ref.use_backend(request.param):
         yield request.param
 
 

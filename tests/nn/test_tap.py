@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from levit_ref.nn import FunctionTap, LeViT, SelectiveTap, no_tap
-from levit_ref.ops._checks import Array
+from levit_ref.ops import Array
 from tests.gradcheck import differentiate
 from tests.nn.names import expected_names
 from tests.nn.networks import tiny

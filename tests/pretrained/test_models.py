@@ -64,7 +64,7 @@ def test_logits_of_a_photograph_agree_between_backends(name: str) -> None:
     model, about = levit_ref.load_pretrained(name), levit_ref.pretrained_info(name)
     logits = {}
     for backend in levit_ref.available_backends():
-        with levit_ref.backend(backend):
+        with levit_ref.use_backend(backend):
             logits[backend] = model(levit_ref.prepare_images(grace_hopper(), about))  # (1, K)
     assert np.isfinite(logits["numpy"]).all()
     assert np.ptp(logits["numpy"]) > 0.5  # a trained network has an opinion

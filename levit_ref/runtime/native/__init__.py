@@ -1,32 +1,25 @@
-"""The native backend: the operations of :mod:`levit_ref.ops` by C++ kernels, with the same names and signatures.
+"""The native backend: C++ kernels for the operations of :mod:`levit_ref.ops`, each under the operation's own signature.
 
-``operations`` is the backend, or None where the extension was not built. It serves float32; other dtypes are served
-by NumPy under the same call, so that a gradient check in float64 runs on either backend. Operations that have no
-kernel are NumPy's.
+``kernels`` has them by name; it is empty where the extension was not built. Each module here wraps the kernels of one
+operation: it brings arrays into the layout that the kernel reads. Arguments have been checked before, and dtypes that a
+kernel does not serve never come here: :mod:`levit_ref.functional` sees to both.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from importlib import import_module, resources
-from types import ModuleType
-from typing import Any
 
-extension: Any = None
-"""The compiled module, or None."""
+from levit_ref.runtime.native.extension import extension, why_missing
+from levit_ref.runtime.native.kernel import kernels
 
-operations: ModuleType | None = None
-"""The backend, or None."""
-
-_missing = ""
-
-try:
-    extension = import_module("levit_ref._native")
-except ImportError as error:
-    _missing = str(error)
-else:
+if extension is not None:
     extension.isa()  # reads LEVIT_REF_ISA, or refuses it
     extension.num_threads()  # and LEVIT_REF_THREADS
-    operations = import_module("levit_ref.runtime.native.operations")
+    for module in pkgutil.iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")  # registers its kernels
+
+__all__ = ["about", "extension", "kernels"]
 
 
 def about() -> str:
@@ -34,9 +27,5 @@ def about() -> str:
     if extension is not None:
         threads = extension.num_threads()
         return f"C++ kernels for {extension.isa()}, {threads} thread{'s' if threads > 1 else ''}"
-    return _why_not_built() or _missing
-
-
-def _why_not_built() -> str:
     reason = resources.files("levit_ref") / "_native_missing.txt"
-    return reason.read_text().strip() if reason.is_file() else ""
+    return (reason.read_text().strip() if reason.is_file() else "") or why_missing

@@ -1,68 +1,25 @@
-"""Activations: :mod:`levit_ref.ops.activations`. The identity is NumPy's, which does nothing."""
+"""Activations; the identity does nothing."""
 
 from __future__ import annotations
 
-from levit_ref import _native
-from levit_ref.ops import activations
-from levit_ref.ops._checks import Array
-from levit_ref.ops.activations import check_activation, check_activation_backward
-from levit_ref.runtime.native.arrays import MemoryOrder, serves
+from levit_ref import ops
+from levit_ref.ops import Array
+from levit_ref.runtime.native.arrays import MemoryOrder
+from levit_ref.runtime.native.extension import extension
+from levit_ref.runtime.native.kernel import kernel
 
 
-def activation_forward(activation: str, x: Array) -> tuple[Array, Array]:
-    """See :mod:`levit_ref.ops.activations`."""
-    if activation == "identity" or not serves(x):
-        return activations.forward(activation, x)
-    check_activation(activation, x)
+@kernel(ops.activation_forward)
+def activation_forward(x: Array, activation: str) -> tuple[Array, Array]:
+    if activation == "identity":
+        return x, x
     order = MemoryOrder(x)
-    return order.shaped(_native.activation_forward(activation, order.flat(x))), x
+    return order.shaped(extension.activation_forward(activation, order.flat(x))), x
 
 
-def activation_backward(activation: str, dy: Array, saved: Array) -> Array:
-    """See :mod:`levit_ref.ops.activations`."""
-    x = saved
-    if activation == "identity" or not serves(dy):
-        return activations.backward(activation, dy, x)
-    check_activation_backward(f"{activation}_backward", dy, x)
-    order = MemoryOrder(x)
-    return order.shaped(_native.activation_backward(activation, order.flat(dy), order.flat(x)))
-
-
-def hardswish_forward(x: Array) -> tuple[Array, Array]:
-    """See :func:`levit_ref.ops.hardswish_forward`."""
-    return activation_forward("hardswish", x)
-
-
-def hardswish_backward(dy: Array, saved: Array) -> Array:
-    """See :func:`levit_ref.ops.hardswish_backward`."""
-    return activation_backward("hardswish", dy, saved)
-
-
-def relu_forward(x: Array) -> tuple[Array, Array]:
-    """See :func:`levit_ref.ops.relu_forward`."""
-    return activation_forward("relu", x)
-
-
-def relu_backward(dy: Array, saved: Array) -> Array:
-    """See :func:`levit_ref.ops.relu_backward`."""
-    return activation_backward("relu", dy, saved)
-
-
-def silu_forward(x: Array) -> tuple[Array, Array]:
-    """See :func:`levit_ref.ops.silu_forward`."""
-    return activation_forward("silu", x)
-
-
-def silu_backward(dy: Array, saved: Array) -> Array:
-    """See :func:`levit_ref.ops.silu_backward`."""
-    return activation_backward("silu", dy, saved)
-
-
-def gelu_forward(x: Array) -> tuple[Array, Array]:
-    """See :func:`levit_ref.ops.gelu_forward`."""
-    return activation_forward("gelu", x)
-
-
-def gelu_backward(dy: Array, saved: Array) -> Array:
-    """See :func:`levit_ref.ops.gelu_backward`."""
-    return activation_backward("gelu", dy, saved)
+@kernel(ops.activation_backward)
+def activation_backward(dy: Array, saved: Array, activation: str) -> Array:
+    if activation == "identity":
+        return dy
+    order = MemoryOrder(saved)
+    return order.shaped(extension.activation_backward(activation, order.flat(dy), order.flat(saved)))

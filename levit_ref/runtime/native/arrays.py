@@ -1,15 +1,10 @@
-"""What kernels can work on: float32, contiguous."""
+"""The layouts that kernels read."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from levit_ref.ops._checks import Array
-
-
-def serves(*arrays: object) -> bool:
-    """Whether the kernels serve these: float32 arrays. NumPy's functions serve, or refuse, the rest."""
-    return all(isinstance(array, np.ndarray) and array.dtype == np.float32 for array in arrays)
+from levit_ref.ops import Array
 
 
 def rows(x: Array) -> Array:
@@ -20,7 +15,7 @@ def rows(x: Array) -> Array:
 class MemoryOrder:
     """The axes of an array as memory has them, outermost first: (0, 2, 3, 1) for images whose channels are innermost.
 
-    What works on every value by itself goes through memory as it lies, and its result is laid out the same way. The
+    An operation on every value by itself goes through memory as it lies, and its result is laid out the same way. The
     first axis, the batch, stays the outermost.
 
     Parameters
@@ -46,5 +41,5 @@ class MemoryOrder:
 
 
 def keys_first(bias: Array) -> Array:
-    """(heads, N_q, N_k) as a contiguous (heads, N_k, N_q), which is how the kernels have biases in memory."""
+    """(heads, N_q, N_k) as a contiguous (heads, N_k, N_q), the order of biases in the kernels' memory."""
     return np.ascontiguousarray(bias.swapaxes(-2, -1))

@@ -1,26 +1,21 @@
-"""Global average pooling: :mod:`levit_ref.ops.pooling`."""
+"""Global average pooling."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from levit_ref import _native, ops
-from levit_ref.ops._checks import Array
-from levit_ref.ops.pooling import check_global_average_pool, check_global_average_pool_backward
-from levit_ref.runtime.native.arrays import serves
+from levit_ref import ops
+from levit_ref.ops import Array
+from levit_ref.runtime.native.extension import extension
+from levit_ref.runtime.native.kernel import kernel
 
 
+@kernel(ops.global_average_pool_forward)
 def global_average_pool_forward(x: Array) -> tuple[Array, tuple[int, ...]]:
-    """See :func:`levit_ref.ops.global_average_pool_forward`."""
-    if not serves(x):
-        return ops.global_average_pool_forward(x)
-    check_global_average_pool(x)
-    return _native.average_pool_forward(np.ascontiguousarray(x)), x.shape
+    return extension.average_pool_forward(np.ascontiguousarray(x)), x.shape
 
 
+@kernel(ops.global_average_pool_backward)
 def global_average_pool_backward(dy: Array, saved: tuple[int, ...]) -> Array:
-    """See :func:`levit_ref.ops.global_average_pool_backward`."""
-    if not serves(dy):
-        return ops.global_average_pool_backward(dy, saved)
-    check_global_average_pool_backward(dy, saved)
-    return _native.average_pool_backward(np.ascontiguousarray(dy), saved[1])
+    dx: Array = extension.average_pool_backward(np.ascontiguousarray(dy), saved[1])
+    return dx

@@ -1,26 +1,21 @@
-"""Softmax: :mod:`levit_ref.ops.softmax`."""
+"""Softmax."""
 
 from __future__ import annotations
 
-from levit_ref import _native, ops
-from levit_ref.ops._checks import Array
-from levit_ref.ops.softmax import check_softmax, check_softmax_backward
-from levit_ref.runtime.native.arrays import rows, serves
+from levit_ref import ops
+from levit_ref.ops import Array
+from levit_ref.runtime.native.arrays import rows
+from levit_ref.runtime.native.extension import extension
+from levit_ref.runtime.native.kernel import kernel
 
 
+@kernel(ops.softmax_forward)
 def softmax_forward(x: Array) -> tuple[Array, Array]:
-    """See :func:`levit_ref.ops.softmax_forward`."""
-    if not serves(x):
-        return ops.softmax_forward(x)
-    check_softmax("softmax", x)
-    y: Array = _native.softmax_forward(rows(x)).reshape(x.shape)
+    y: Array = extension.softmax_forward(rows(x)).reshape(x.shape)
     return y, y
 
 
+@kernel(ops.softmax_backward)
 def softmax_backward(dy: Array, saved: Array) -> Array:
-    """See :func:`levit_ref.ops.softmax_backward`."""
-    if not serves(dy, saved):
-        return ops.softmax_backward(dy, saved)
-    check_softmax_backward(dy, saved)
-    dx: Array = _native.softmax_backward(rows(dy), rows(saved)).reshape(dy.shape)
+    dx: Array = extension.softmax_backward(rows(dy), rows(saved)).reshape(dy.shape)
     return dx

@@ -1,28 +1,25 @@
-"""Token subsampling: :mod:`levit_ref.ops.subsample`."""
+"""Token subsampling."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from levit_ref import _native, ops
-from levit_ref.ops._checks import Array
-from levit_ref.ops.subsample import SubsampleSaved, check_subsample, check_subsample_backward
-from levit_ref.runtime.native.arrays import serves
+from levit_ref import ops
+from levit_ref.ops import Array
+from levit_ref.ops.subsample import SubsampleSaved, subsample_saved
+from levit_ref.runtime.native.extension import extension
+from levit_ref.runtime.native.kernel import kernel
 
 
+@kernel(ops.subsample_forward)
 def subsample_forward(
     x: Array, *, resolution: int | tuple[int, int], stride: int | tuple[int, int]
 ) -> tuple[Array, SubsampleSaved]:
-    """See :func:`levit_ref.ops.subsample_forward`."""
-    if not serves(x):
-        return ops.subsample_forward(x, resolution=resolution, stride=stride)
-    saved = check_subsample(x, resolution, stride)
-    return _native.subsample_forward(np.ascontiguousarray(x), saved.resolution, saved.stride), saved
+    saved = subsample_saved(x, resolution, stride)
+    return extension.subsample_forward(np.ascontiguousarray(x), saved.resolution, saved.stride), saved
 
 
+@kernel(ops.subsample_backward)
 def subsample_backward(dy: Array, saved: SubsampleSaved) -> Array:
-    """See :func:`levit_ref.ops.subsample_backward`."""
-    if not serves(dy):
-        return ops.subsample_backward(dy, saved)
-    check_subsample_backward(dy, saved)
-    return _native.subsample_backward(np.ascontiguousarray(dy), saved.resolution, saved.stride)
+    dx: Array = extension.subsample_backward(np.ascontiguousarray(dy), saved.resolution, saved.stride)
+    return dx
