@@ -90,7 +90,7 @@ def test_maps_are_those_of_the_components(changes: dict[str, object], size: int 
         "images": (pixels,),
         "stem.conv1.linear": (first,),
         "stem.act1": (first,),
-        "stem.conv2.bn": (stem,),
+        "stem.conv2.linear": (stem,),
         "stem.tokens": (stem,),
         "stages.0.blocks.0.attn.probs": (stem, stem),
         "stages.0.blocks.0.resid_post": (stem,),
