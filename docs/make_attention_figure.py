@@ -40,7 +40,7 @@ def main() -> None:
     bias = position_bias_around_query(model, BLOCK).seen_from(maps.query)  # (heads, H, W)
     heads = len(bias)
 
-    figure, axes = grid_of_axes(None, len(pictures) + 1, heads + 1)
+    figure, axes = grid_of_axes(None, len(pictures) + 1, heads + 1, extra=-0.25)
     for row, picture in enumerate(pictures):
         show_picture(axes[row, 0], picture)
         axes[row, 0].set_ylabel(f"seen as: {test.classes[int(acts['logits'][row].argmax())]}", fontsize=9)
