@@ -43,7 +43,8 @@ def draw_importance(importance: Importance, *, figure: AnyFigure | None = None) 
         ax.axhline(0, color="black", linewidth=0.8)
         ax.set_ylabel("rise of the loss (nats)")
         ax.grid(axis="y", alpha=0.3)
-        ax.legend(fontsize=8)
+        ax.margins(y=0.25)  # room for the legend
+        ax.legend(fontsize=8, ncols=3, loc="upper left")
     label_layers(axes[-1], places)
     axes[-1].set_xlabel("block (stage.block), in the order of execution")
     title = f"Rise of the loss, {importance.loss:.3f} nats, when a part is switched off"

@@ -45,5 +45,5 @@ def draw_layer_similarity(similarity: LayerSimilarity, *, ax: Axes | None = None
         for (i, j), value in np.ndenumerate(similarity.cka):
             colour = "black" if value > 0.6 else "white"
             ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
-    ax.set_title(f"How alike layers see {similarity.images:,} pictures", fontsize=11)
+    ax.set_title(f"Similarity of layers, over {similarity.images:,} pictures", fontsize=11)
     return root_figure(ax)
