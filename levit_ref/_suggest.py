@@ -25,8 +25,8 @@ def nearest(wrong: str, known: Iterable[str], *, n: int = 3, cutoff: float = CUT
 def did_you_mean(wrong: object, known: Iterable[str], *, n: int = 3, cutoff: float = CUTOFF) -> str:
     """The end of an error message: ``"; did you mean a or b?"``, or nothing where no known name is similar enough.
 
-    >>> did_you_mean("levit_129", ["levit_128", "levit_192", "levit_1m_32px"], n=2)
-    '; did you mean levit_128 or levit_192?'
+    >>> did_you_mean("cifar", ["shapes", "cifar10", "cifar100"])
+    '; did you mean cifar10 or cifar100?'
     """
     found = nearest(str(wrong), known, n=n, cutoff=cutoff)
     return f"; did you mean {' or '.join(found)}?" if found else ""

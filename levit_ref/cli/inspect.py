@@ -64,7 +64,7 @@ def command(
         typer.Option(
             help=with_default(
                 "Pictures for layer similarity and importance: shapes, cifar10, cifar100 or folder.",
-                "what it was trained on, if that is on this machine",
+                "the dataset that it was trained on, if it is on this machine",
             ),
             show_default=False,
         ),
@@ -72,7 +72,7 @@ def command(
     data_dir: Annotated[
         Path | None, typer.Option(help="Where the files of the dataset are.", show_default=False)
     ] = None,
-    test_size: Annotated[int, typer.Option(min=4, help="Use so many of its test pictures.")] = 128,
+    test_size: Annotated[int, typer.Option(min=4, help="Number of its test pictures to use.")] = 128,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The record of a pass: read-only values by name, in the order of execution, with what is known about each."""
+"""The record of a pass: read-only values by name, in the order of execution, each with its specification."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class DifferentiableEdit(Protocol):
 
 @dataclass(frozen=True)
 class Overwrite:
-    """Puts something else in the place of a part of a value. No gradient flows back through what was overwritten.
+    """Replaces a part of a value. No gradient flows back through that part.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def switch_off_bias(attention: str, heads: int | Sequence[int] | None = None) ->
 
 
 def switch_off_block(block: str) -> dict[str, Edit]:
-    """Let a block add nothing to the residual stream: what enters it leaves it.
+    """Let a block add nothing to the residual stream: it hands on its input unchanged.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def switch_off_block(block: str) -> dict[str, Edit]:
 
 
 def uniform_attention(attention: str, heads: int | Sequence[int] | None = None) -> dict[str, Edit]:
-    """Let every query look at all keys alike: each gets the mean of all values.
+    """Let every query look at all keys equally: each gets the mean of all values.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def patch(activations: Activations, names: str | Iterable[str] = "*", where: Any
     activations : Activations
         Of a batch of the same size, or of one picture, for every picture of the batch.
     names : str or iterable of str, optional
-        Names or patterns among what was recorded; by default all.
+        Names or patterns of recorded values; by default all.
     where : index, optional
         Only a part of the values: ``(slice(None), 5)`` is token 5 of a value (B, N, C).
 

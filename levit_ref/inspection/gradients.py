@@ -28,9 +28,9 @@ def run_with_gradients(
 ) -> tuple[Array, Activations]:
     """Classify images, and differentiate a logit, a loss or any inner value with respect to the named values.
 
-    Runs in the mode the model is in, as :func:`levit_ref.run_with_activations` does. The gradients of the parameters,
-    and what a later ``model.backward`` needs, stay as they were. Several threads may differentiate one model at the
-    same time; their backward passes take turns.
+    Runs in the mode the model is in, as :func:`levit_ref.run_with_activations` does. The gradients of the
+    parameters stay as they were, and a later ``model.backward`` still belongs to the last ``model(images)``. Several
+    threads may differentiate one model at the same time; their backward passes take turns.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def run_with_gradients(
         return gradient
 
     with separate_pass(), rolled_back_unless_complete(model):
-        # The forward pass is watched as the backward pass is, so that the two agree on what is not fused.
+        # The forward pass is watched at the same names as the backward pass, so that both fuse the same components.
         logits = model.forward(images, SelectiveTap(plan.edit, plan.watched))
         dlogits = np.zeros_like(logits) if isinstance(of, Mapping) else _gradient_of_logits(of, logits)
         with _unchanged_gradients(model):

@@ -19,7 +19,7 @@ KINDS = ("head", "attention", "mlp", "bias")
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the network, and what happens without it.
+    """A part of the network, and the loss without it.
 
     Attributes
     ----------

@@ -10,7 +10,7 @@ from levit_ref.nn import LeViT, TokenGrid
 from levit_ref.nn.attention import BiasedAttention
 
 ATTENTION = ("stages.*.probs",)
-"""The attention probabilities of all layers: what the attention tools compute from."""
+"""The attention probabilities of all layers, from which the attention tools compute."""
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def rolled_back_unless_complete(model: LeViT) -> Iterator[None]:
 
 
 def unfused(model: LeViT, watched: Iterable[str]) -> list[str]:
-    """Notes on what a compiled backend would have fused, had nobody asked for a value inside."""
+    """Notes on the components that a compiled backend would have fused, had nobody asked for a value inside."""
     backend = get_backend()
     inside = {name[:dot] for name in watched for dot in range(len(name)) if name[dot] == "."}
     notes = []

@@ -1,6 +1,6 @@
-"""All that the tools of this package have to say about one picture: what ``levit-ref inspect`` writes.
+"""The findings of all tools about one picture; ``levit-ref inspect`` writes them.
 
-A finding is computed and drawn in two steps: whoever wants the numbers alone needs no matplotlib.
+A finding is computed and drawn in two steps. The numbers alone need no matplotlib.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NEEDED = ("images", *MAIN_PATH, *ATTENTION, "logits")
-"""What has to be recorded of the picture."""
+"""The values that have to be recorded of the picture."""
 
 EXAMPLES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to compute about a picture, and to draw.
+    """A result about a picture, not yet computed, and its figure, not yet drawn.
 
     Attributes
     ----------
@@ -157,7 +157,7 @@ def findings(
         others, labels = examples
         yield Finding(
             "layer_similarity",
-            f"how alike the layers are (CKA), over {len(others)} pictures",
+            f"similarity of the layers (CKA), over {len(others)} pictures",
             partial(_layer_similarity, model, others),
             drawing.draw_layer_similarity,
         )

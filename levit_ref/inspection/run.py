@@ -39,10 +39,10 @@ def run_with_activations(
         Names of ``model.activation_specs()``, or patterns: in ``"stages.*.attn.probs"`` the ``*`` stands for any text,
         dots included; ``"*"`` means all.
     stop_after : str, optional
-        The last value to compute; what follows is not run.
+        The last value to compute; nothing after it is run.
     edits : mapping of str to callable, or several, optional
         ``edit(value)`` gets a copy of the value of that name (or of every name that the pattern matches) and returns
-        what flows on in its place, see :mod:`levit_ref.inspection.edits`. What is recorded is what flows on.
+        the value that flows on in its place, see :mod:`levit_ref.inspection.edits`. The edited value is recorded.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def run_with_activations(
 
 
 def record(model: LeViT, images: Array, names: str | Iterable[str], *, batch_size: int | None = None) -> Activations:
-    """Keep the named values of a pass in evaluation mode: what the tools of this package compute from.
+    """Keep the named values of a pass in evaluation mode, for the tools of this package to compute from.
 
     The pass ends after the last of the names, and leaves no trace on the model.
 

@@ -74,7 +74,7 @@ def input_gradient(model: LeViT, images: Array, classes: npt.ArrayLike | None = 
     images : ndarray, shape (B, 3, H, W)
         Normalised.
     classes : int or array of int, shape (B,), optional
-        Whose logits; by default the classes that the model calls the pictures.
+        Whose logits; by default those that the model predicts.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def integrated_gradients(
     images : ndarray, shape (B, 3, H, W)
         Normalised.
     classes : int or array of int, shape (B,), optional
-        Whose logits; by default the classes that the model calls the pictures.
+        Whose logits; by default those that the model predicts.
     baseline : array, broadcastable to the images
         Where the paths start. 0 is, in normalised pixels, the mean colour of the training pictures: a choice, on
         which the answer depends; pixels that are like the baseline get nothing.

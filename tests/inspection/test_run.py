@@ -139,7 +139,7 @@ def _noting(name: str, ran: list[str], forward: Callable[..., Array]) -> Callabl
     return run
 
 
-def test_names_behind_the_stop_are_refused(model: LeViT, images: Array) -> None:
+def test_names_after_the_stop_are_refused(model: LeViT, images: Array) -> None:
     with pytest.raises(ValueError, match=r"names: pooled comes after stem.tokens, where the pass is to stop"):
         run_with_activations(model, images, ["stem.*", "pooled"], stop_after="stem.tokens")
     with pytest.raises(ValueError, match=r"edits: pooled comes after stem.tokens, where the pass is to stop"):

@@ -15,7 +15,7 @@ from levit_ref.nn import LeViT
 from levit_ref.ops import Array
 from tests.nn.networks import tiny
 
-THREADS, ROUNDS = 4, 6
+THREADS, ROUNDS = 4, 3
 
 
 def recorded(model: LeViT, images: Array) -> list[Array]:

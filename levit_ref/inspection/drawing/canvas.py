@@ -82,7 +82,7 @@ def show_picture(ax: Axes, picture: npt.NDArray[Any], *, grey: bool = False) -> 
 def show_tokens(
     ax: Axes, picture: npt.NDArray[Any], values: Array, grid: TokenGrid, *, alpha: float = 0.65, **style: Any
 ) -> AxesImage:
-    """Draw a map of tokens over a grey picture, each token around the pixel on which it stands."""
+    """Draw a map of tokens over a grey picture, each token around the pixel that it is centred on."""
     show_picture(ax, picture, grey=True)
     H, W = picture.shape[1:]
     image = ax.imshow(values, extent=grid.extent, alpha=alpha, interpolation="nearest", **{"cmap": HEAT, **style})

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from levit_ref.inspection.drawing.canvas import AnyFigure
 
 NUMBERED_HEADS = 24
-"""Up to so many heads in a chart, all are numbered; above, the most important of each layer."""
+"""Up to this many heads in a chart, all are numbered; beyond it, the most important of each layer."""
 
 
 def draw_importance(importance: Importance, *, figure: AnyFigure | None = None) -> Figure:

@@ -62,6 +62,6 @@ def draw_position_bias(
     figure.supxlabel("columns from the query to the key (tokens)", fontsize=9)
     figure.supylabel("rows from the query to the key (tokens)", fontsize=9)
     figure.suptitle(
-        "Position bias: what each head adds to the score of a key at this offset from the query (+)", fontsize=11
+        "Position bias: added by each head to the score of a key at this offset from the query (+)", fontsize=11
     )
     return root_figure(figure)

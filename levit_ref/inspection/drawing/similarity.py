@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NUMBERED_CELLS = 12
-"""Up to so many layers, every cell says its number."""
+"""Up to this number of layers, every cell shows its value."""
 
 
 def draw_layer_similarity(similarity: LayerSimilarity, *, ax: Axes | None = None) -> Figure:
