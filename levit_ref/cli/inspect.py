@@ -16,12 +16,13 @@ from levit_ref.cli.errors import Debug
 from levit_ref.cli.models import CHECKPOINT_HELP, check_classes, introduction, load_checkpoint
 from levit_ref.cli.options import with_default
 from levit_ref.cli.output import console, print_json, table
-from levit_ref.data import load_dataset, normalise, read_picture
+from levit_ref.data import load_dataset, normalise
 from levit_ref.files.atomic import replacing
 from levit_ref.inspection import Activations, run_with_activations
 from levit_ref.inspection.report import report_figures
 from levit_ref.nn import LeViT
 from levit_ref.ops import Array, IntArray, softmax_forward
+from levit_ref.preprocessing import Preprocessing, read_picture
 from levit_ref.pretrained import DEFAULT
 
 
@@ -79,7 +80,7 @@ def command(
     With pictures of a dataset also the similarity of layers and the importance of heads and blocks.
     """
     network, about = load_checkpoint(model)
-    pixels = read_picture(image, network.image_size)  # (3, H, W)
+    pixels = read_picture(image, Preprocessing(network.image_size))  # (3, H, W)
     pixel = None if at is None else _pixel(at, network)
     explained = None if target is None else _class(target, about)
     examples = _examples(model, network, about, dataset, data_dir, size) if figures else None
