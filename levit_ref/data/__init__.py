@@ -11,17 +11,17 @@ Reading order: `dataset` (what a dataset is), `shapes` and `outlines` (a generat
 
 from __future__ import annotations
 
+from levit_ref.data.augment import Batch, make_batch, normalise
+from levit_ref.data.augmentation import Augmentation
+from levit_ref.data.cifar import load_cifar
+from levit_ref.data.dataset import ArrayDataset, Dataset, Subset
+from levit_ref.data.folder import FolderDataset, load_folder
+from levit_ref.data.loader import Loader
+from levit_ref.data.records import DatasetRecord
+from levit_ref.data.registry import DATASETS, list_datasets, load_dataset
+from levit_ref.data.resize import ResizedDataset
+from levit_ref.data.shapes import make_shapes
 from levit_ref.files.download import DownloadError, cache_dir
-
-from .augment import Batch, make_batch, normalise
-from .augmentation import Augmentation
-from .cifar import load_cifar
-from .dataset import ArrayDataset, Dataset, Subset
-from .folder import FolderDataset, load_folder, read_picture
-from .loader import Loader
-from .registry import DATASETS, load_dataset
-from .resize import ResizedDataset
-from .shapes import make_shapes
 
 __all__ = [
     "DATASETS",
@@ -29,17 +29,18 @@ __all__ = [
     "Augmentation",
     "Batch",
     "Dataset",
+    "DatasetRecord",
     "DownloadError",
     "FolderDataset",
     "Loader",
     "ResizedDataset",
     "Subset",
     "cache_dir",
+    "list_datasets",
     "load_cifar",
     "load_dataset",
     "load_folder",
     "make_batch",
     "make_shapes",
     "normalise",
-    "read_picture",
 ]

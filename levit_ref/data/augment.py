@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from levit_ref import functional as F
+from levit_ref.data.augmentation import Augmentation
 from levit_ref.ops.pictures import Floats, Pictures, crop, cut_out, flip, inside_boxes, normalise_unit, unit
-
-from .augmentation import Augmentation
 
 _LUMA = (0.299, 0.587, 0.114)  # grey = luma . rgb, ITU-R BT.601; they sum to 1
 

@@ -13,9 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from .augment import Batch, make_batch
-from .augmentation import Augmentation
-from .dataset import Dataset
+from levit_ref.data.augment import Batch, make_batch
+from levit_ref.data.augmentation import Augmentation
+from levit_ref.data.dataset import Dataset
 
 # Names of the streams of random numbers that are drawn from one seed
 _ORDER_STREAM = 1

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from levit_ref.preprocessing import Preprocessing
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -46,8 +48,8 @@ def prepare_images(pictures: Picture | Iterable[Picture], about: ModelMetadata) 
 
     Notes
     -----
-    What is between decoding and normalisation, uint8 (3, H, W), is what :func:`levit_ref.data.read_picture` returns;
-    the figures of :mod:`levit_ref.inspection` are drawn on it.
+    :func:`levit_ref.preprocessing.read_picture` returns the pixels before the normalisation, uint8 (3, H, W); the
+    figures of :mod:`levit_ref.inspection` are drawn on them.
 
     Examples
     --------
@@ -65,7 +67,7 @@ def prepare_images(pictures: Picture | Iterable[Picture], about: ModelMetadata) 
     several: list[Any] = [pictures] if _is_one(pictures) else list(pictures)  # type: ignore[arg-type]
     if not several:
         raise ValueError("pictures: there is none")
-    pixels = np.stack([_pixels(picture, about.image_size) for picture in several])  # (B, 3, H, W)
+    pixels = np.stack([Preprocessing(about.image_size).pixels(picture) for picture in several])  # (B, 3, H, W)
     return normalise(pixels, about.mean, about.std).astype(about.dtype, copy=False)
 
 
@@ -73,29 +75,3 @@ def _is_one(pictures: Any) -> bool:
     if isinstance(pictures, np.ndarray):
         return pictures.ndim < 4
     return isinstance(pictures, str | os.PathLike) or not isinstance(pictures, Iterable)
-
-
-def _pixels(picture: Any, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """One picture as uint8 (3, H, W)."""
-    from PIL import Image, ImageOps
-
-    from levit_ref.data import read_picture
-    from levit_ref.data.resize import fit
-
-    if isinstance(picture, str | os.PathLike):
-        return read_picture(picture, size)
-    if isinstance(picture, np.ndarray):
-        picture = _from_array(picture)
-    if not isinstance(picture, Image.Image):
-        raise TypeError(f"pictures must be paths, PIL images or arrays, got {type(picture).__name__}")
-    return fit(ImageOps.exif_transpose(picture), size)
-
-
-def _from_array(array: npt.NDArray[Any]) -> Image:
-    from PIL import Image
-
-    if array.dtype != np.uint8:
-        raise TypeError(f"pictures: an array must be of uint8, 0 to 255, got {array.dtype}")
-    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)) or array.size == 0:
-        raise ValueError(f"pictures: an array must be (H, W, 3) or (H, W), got {array.shape}")
-    return Image.fromarray(array)
