@@ -90,6 +90,7 @@ class RunFolder:
             return
         import fcntl  # here: Windows has no such module
 
+        self.path.mkdir(parents=True, exist_ok=True)
         with open(self.path / ".lock", "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
