@@ -168,7 +168,7 @@ def create_model(
     image_size: int | tuple[int, int] | None = None,
     distillation: bool | None = None,
     drop_path: float | None = None,
-    seed: int = 0,
+    seed: int | None = 0,
     dtype: npt.DTypeLike = np.float32,
 ) -> LeViT:
     """Build a variant with fresh weights, in training mode.
@@ -184,8 +184,9 @@ def create_model(
         Whether to have a second head; by default as the variant has it.
     drop_path : float, optional
         Stochastic depth; by default as the variant has it.
-    seed : int
-        Of the weights. The same seed gives the same weights on every machine, rounded to ``dtype``.
+    seed : int or None
+        Of the weights. The same seed gives the same weights on every machine, rounded to ``dtype``. None draws nothing:
+        the weights are zeros, to be read from a file.
     dtype : dtype
 
     Returns

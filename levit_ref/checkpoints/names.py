@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from levit_ref.checkpoints.files import CheckpointError, read_tensors
 from levit_ref.checkpoints.schemes import SCHEMES, all_names
-from levit_ref.nn import LeViTConfig
+from levit_ref.nn import LeViT, LeViTConfig
 from levit_ref.ops import position_bias_index
 
 State = Mapping[str, npt.NDArray[Any]]
@@ -151,3 +153,21 @@ def _check_names(given: Iterable[str], expected: Iterable[str], what: str) -> No
         lines.append(f"unknown: {name}" + (f"; did you mean {near[0]}?" if near else ""))
     shown = lines[:20] + ([f"and {len(lines) - 20} more"] if len(lines) > 20 else [])
     raise ValueError(f"{what}, {len(missing)} names missing and {len(unknown)} unknown:\n  " + "\n  ".join(shown))
+
+
+def load_weights(path: str | os.PathLike[str], model: LeViT) -> None:
+    """Read the weights of another implementation (timm, the official code, transformers) into ``model``.
+
+    Parameters
+    ----------
+    path : path-like
+        A safetensors file under the names of any of the three, see :mod:`levit_ref.checkpoints.names`.
+    model : LeViT
+        Of the same variant and number of classes; changed in place, or not at all if anything does not fit.
+    """
+    try:
+        model.load_state_dict(to_timm(read_tensors(path), model.config))
+    except CheckpointError:
+        raise
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
