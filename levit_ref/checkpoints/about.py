@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-import numpy as np
-
 from levit_ref.checkpoints.files import CheckpointError
 from levit_ref.nn import LeViTConfig
 from levit_ref.preprocessing import Preprocessing
@@ -63,22 +61,22 @@ class About:
     format_version: int = field(default=FORMAT_VERSION, kw_only=True)
 
     def __post_init__(self) -> None:
-        _expect("preprocessing", self.preprocessing, Preprocessing)
-        if isinstance(self.class_names, str) or not isinstance(self.class_names, list | tuple):
-            raise TypeError(f"class_names must be a list of strings, got {shown(self.class_names)}")
-        for name in self.class_names:
-            if not isinstance(name, str):
-                raise TypeError(f"class_names must be strings, got {shown(name)}")
-        object.__setattr__(self, "class_names", tuple(self.class_names))
-        _expect("dataset", self.dataset, str)
-        _expect("training", self.training, Mapping)
-        if self.accuracy is not None:
-            if isinstance(self.accuracy, np.floating):
-                object.__setattr__(self, "accuracy", float(self.accuracy))
-            if isinstance(self.accuracy, bool) or not isinstance(self.accuracy, int | float):
-                raise TypeError(f"accuracy must be a number or None, got {shown(self.accuracy)}")
-            if not 0 <= self.accuracy <= 1:
-                raise ValueError(f"accuracy must be between 0 and 1, got {shown(self.accuracy)}")
+        given: dict[str, Any] = vars(self)  # whatever the types above say, a file may have put anything there
+        for name, kind in ("preprocessing", Preprocessing), ("dataset", str), ("training", Mapping):
+            if not isinstance(given[name], kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, got {shown(given[name])}")
+        names = given["class_names"]
+        if not isinstance(names, list | tuple):
+            raise TypeError(f"class_names must be a list of strings, got {shown(names)}")
+        if wrong := [name for name in names if not isinstance(name, str)]:
+            raise TypeError(f"class_names must be strings, got {shown(wrong[0])}")
+        object.__setattr__(self, "class_names", tuple(names))
+        accuracy = given["accuracy"]
+        if accuracy is not None:
+            if isinstance(accuracy, bool) or not isinstance(accuracy, int | float):
+                raise TypeError(f"accuracy must be a number or None, got {shown(accuracy)}")
+            if not 0 <= accuracy <= 1:
+                raise ValueError(f"accuracy must be between 0 and 1, got {shown(accuracy)}")
         if self.class_names and self.num_classes and len(self.class_names) != self.num_classes:
             raise ValueError(f"{len(self.class_names)} class names for {self.num_classes} classes")
 
@@ -212,7 +210,3 @@ def shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
-
-def _expect(name: str, value: Any, kind: type) -> None:
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} must be a {kind.__name__}, got {shown(value)}")

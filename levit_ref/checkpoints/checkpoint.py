@@ -59,12 +59,15 @@ class Checkpoint:
                 f"Checkpoint: the preprocessing makes pictures of {about.preprocessing.size}, "
                 f"the model takes {model.image_size}"
             )
-        known = {"config": model.config, "num_classes": model.num_classes, "dtype": str(model.dtype)}
+        known: dict[str, Any] = {
+            "config": model.config,
+            "num_classes": model.num_classes,
+            "dtype": str(model.dtype),
+        }
         for name, value in known.items():
-            if getattr(about, name) and getattr(about, name) != value:
-                raise ValueError(
-                    f"Checkpoint: {name} is {shown(value)} in the model, {shown(getattr(about, name))} in about"
-                )
+            said = getattr(about, name)
+            if said and said != value:
+                raise ValueError(f"Checkpoint: {name} is {shown(value)} in the model, {shown(said)} in about")
         object.__setattr__(self, "about", replace(about, **known))
 
     @property
@@ -221,9 +224,8 @@ def unpack(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, Any],
 
 def _about(header: Header, source: str) -> About:
     about = from_metadata(header.metadata.get("model"), source)
-    check_sizes(
-        about, {n.removeprefix(PREFIX): shape for n, shape in header.shapes.items() if n.startswith(PREFIX)}, source
-    )
+    shapes = {name.removeprefix(PREFIX): shape for name, shape in header.shapes.items() if name.startswith(PREFIX)}
+    check_sizes(about, shapes, source)
     return about
 
 

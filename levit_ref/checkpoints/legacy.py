@@ -1,4 +1,4 @@
-"""The names from before :class:`Checkpoint`, for callers that have not switched yet; this file goes with the last one."""
+"""The names from before :class:`Checkpoint`, for callers that have not switched; this file goes with the last."""
 
 from __future__ import annotations
 
