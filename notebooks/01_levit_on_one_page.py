@@ -32,7 +32,7 @@ from matplotlib.cbook import get_sample_data
 import levit_ref
 from levit_ref.data import normalise
 from levit_ref.evaluation.published import PUBLISHED
-from levit_ref.inspection import component_costs, cost_ledger, count_macs, count_parameters, stage_grid
+from levit_ref.inspection import component_costs, cost_ledger, count_macs, count_parameters
 from levit_ref.preprocessing import Preprocessing, read_picture
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
@@ -94,7 +94,7 @@ print(f"\n{len(acts)} values have a name; every second of seven: {len(range(0, 7
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", width_ratios=(1, 1.1))
 left.imshow(photograph.mean(axis=0), cmap="gray", alpha=0.5)
 for i, (size, colour) in enumerate(((6, BLUE), (40, ORANGE), (150, "black"))):
-    grid = stage_grid(model, i)
+    grid = model.stages[i].grid
     rows, columns = np.array([grid.centre(token) for token in np.ndindex(grid.rows, grid.columns)]).T
     label = f"stage {i}: {grid.rows} x {grid.columns} tokens"
     left.scatter(columns, rows, s=size, c=colour if i == 0 else "none", ec=colour, clip_on=False, label=label, zorder=3)

@@ -31,7 +31,7 @@ from scipy.signal import convolve2d, correlate2d
 import levit_ref
 from levit_ref import ops
 from levit_ref.data import normalise
-from levit_ref.inspection import component_costs, count_macs, receptive_field, stem_grid
+from levit_ref.inspection import component_costs, count_macs, receptive_field
 from levit_ref.preprocessing import Preprocessing, read_picture
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
@@ -332,7 +332,7 @@ print("correlation of squared gradients and paths:", np.corrcoef(by_row, paths)[
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.1), layout="constrained")
 axes[0].imshow(photograph.mean(axis=0), cmap="gray", alpha=0.5)
-axes[0].scatter(*np.mgrid[0:14, 0:14] * stem_grid(model).pitch, s=2, color=ORANGE, clip_on=False)
+axes[0].scatter(*np.mgrid[0:14, 0:14] * model.stem.grid.pitch, s=2, color=ORANGE, clip_on=False)
 for top, left, bottom, right in (field.box for field in fields.values()):
     frame = (left - 0.5, top - 0.5), right - left + 1, bottom - top + 1
     axes[0].add_patch(plt.Rectangle(*frame, fill=False, ec=BLUE, lw=2, clip_on=False))

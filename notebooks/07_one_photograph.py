@@ -218,9 +218,9 @@ plt.show()
 
 # %%
 layer = "stages.0.blocks.1.attn"
-grid = inspection.stage_grid(model, 0)
+grid = model.stages[0].grid
 token = grid.nearest((12, 17))
-maps = inspection.attention_maps(model, images, layer, token)  # maps.maps: (1, heads, 8, 8)
+maps = inspection.attention_maps(acts, layer, token)  # maps.maps: (1, heads, 8, 8)
 print(f"token {token} stands on pixel {grid.centre(token)}; all alike would be 1/64 = {1 / 64:.3f}")
 inspection.draw_attention_maps(picture, maps)
 
@@ -247,7 +247,8 @@ for head in range(len(q)):
 present = get_sample_data("Minduka_Present_Blue_Pack.png", asfileobj=False)
 others = levit_ref.prepare_images(present, about)
 other_picture = read_picture(present, Preprocessing(about.image_size))
-inspection.draw_attention_maps(other_picture, inspection.attention_maps(model, others, layer, token))
+_, other = levit_ref.run_with_activations(model, others, "*")
+inspection.draw_attention_maps(other_picture, inspection.attention_maps(other, layer, token))
 
 # %% [markdown]
 # As the distance of two rows of weights we take half the sum of their absolute differences: 0 if they are the same, 1
@@ -256,7 +257,6 @@ inspection.draw_attention_maps(other_picture, inspection.attention_maps(model, o
 # **Prediction.** What is the distance in a head whose queries are all zero?
 
 # %%
-_, other = levit_ref.run_with_activations(model, others, "*")
 layers = inspection.attention_layers(model)  # by name: six in blocks, two that shrink
 for name, at in layers.items():
     distance = np.abs(acts[f"{name}.probs"] - other[f"{name}.probs"]).sum(axis=-1).mean(axis=-1)[0] / 2  # (heads,)
@@ -294,7 +294,7 @@ for name in ["images", "stem.tokens", *stages, "pooled", "logits"]:
 # %%
 figure, axes = plt.subplots(1, 4, figsize=(9, 2.8), layout="constrained")
 for ax, name, stage in zip(axes, ["stem.tokens", *stages], (0, 0, 1, 2), strict=True):
-    grid, tokens = inspection.stage_grid(model, stage), acts[name][0]
+    grid, tokens = model.stages[stage].grid, acts[name][0]
     chosen = grid.nearest((12, 17))
     unit = tokens / np.linalg.norm(tokens, axis=1, keepdims=True)  # (N, C)
     cosines = (unit @ unit[grid.index(chosen)]).reshape(grid.rows, grid.columns)

@@ -14,6 +14,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "levit_ref"
 FLOORS = {
     "_version": 0,
     "_native": 0,
+    "_suggest": 0,
+    "figures": 1,
     "ops": 1,
     "runtime": 2,
     "functional": 3,

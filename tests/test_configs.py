@@ -13,8 +13,7 @@ import levit_ref
 from levit_ref.configs import VARIANTS
 from levit_ref.inspection import count_macs, count_parameters
 from levit_ref.nn import LeViT, LeViTConfig, StemConv
-from levit_ref.ops import cross_entropy_backward, cross_entropy_forward
-from levit_ref.ops import Array
+from levit_ref.ops import Array, cross_entropy_backward, cross_entropy_forward
 
 ABLATIONS = levit_ref.list_models("_a")
 SMALL_BASES = [name for name in levit_ref.list_models("_32px") if name.endswith("_32px")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,19 +17,21 @@ from levit_ref.cli.errors import Debug
 from levit_ref.cli.models import CHECKPOINT_HELP, check_classes, introduction, load_checkpoint
 from levit_ref.cli.options import with_default
 from levit_ref.cli.output import console, print_json, table
-from levit_ref.data import load_dataset, normalise
-from levit_ref.files.atomic import replacing
-from levit_ref.inspection import Activations, run_with_activations
-from levit_ref.inspection.report import report_figures
+from levit_ref.configs import list_models
+from levit_ref.data import load_dataset
+from levit_ref.files import replacing
+from levit_ref.inspection import record
+from levit_ref.inspection.names import select
+from levit_ref.inspection.report import NEEDED, Finding, findings
 from levit_ref.nn import LeViT
 from levit_ref.ops import Array, IntArray, softmax_forward
-from levit_ref.preprocessing import Preprocessing, read_picture
+from levit_ref.preprocessing import Preprocessing
 from levit_ref.pretrained import DEFAULT
 
 
 def command(
     image: Annotated[Path, typer.Argument(help="A picture file, of any size and colour mode.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into; made if it is not there.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into; it is made if need be.")],
     model: Annotated[str, typer.Option("--model", "-m", help=CHECKPOINT_HELP)] = DEFAULT,
     names: Annotated[
         list[str] | None,
@@ -39,12 +42,12 @@ def command(
             show_default=False,
         ),
     ] = None,
-    figures: Annotated[bool, typer.Option(help="Draw figures, too.")] = True,
+    figures: Annotated[bool, typer.Option(help="Draw figures as well.")] = True,
     at: Annotated[
         str | None,
         typer.Option(
             metavar="ROW,COLUMN",
-            help=with_default("The pixel whose token is asked where it looks.", "the middle"),
+            help=with_default("A pixel: the attention of the tokens nearest to it is drawn.", "the middle"),
             show_default=False,
         ),
     ] = None,
@@ -61,7 +64,7 @@ def command(
         typer.Option(
             help=with_default(
                 "Pictures for layer similarity and importance: shapes, cifar10, cifar100 or folder.",
-                "what it was trained on, if that is on this machine",
+                "the dataset that it was trained on, if it is on this machine",
             ),
             show_default=False,
         ),
@@ -69,7 +72,7 @@ def command(
     data_dir: Annotated[
         Path | None, typer.Option(help="Where the files of the dataset are.", show_default=False)
     ] = None,
-    size: Annotated[int, typer.Option(min=4, help="How many of its pictures.")] = 128,
+    test_size: Annotated[int, typer.Option(min=4, help="Number of its test pictures to use.")] = 128,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -77,37 +80,41 @@ def command(
 
     Writes activations.npz, an array for each name (numpy.load reads it), and figures as PNG files: attention maps of
     every layer, rollout, attention distance, position biases, saliency, statistics, first filters, receptive fields.
-    With pictures of a dataset also the similarity of layers and the importance of heads and blocks.
+    With pictures of a dataset also the similarity of layers and the importance of heads and branches.
     """
-    network, about = load_checkpoint(model)
-    pixels = read_picture(image, Preprocessing(network.image_size))  # (3, H, W)
+    network, about = _trained(model)
+    preprocessing = Preprocessing(about.image_size, about.mean, about.std)
+    pixels = preprocessing.pixels(image)  # (3, H, W)
     pixel = None if at is None else _pixel(at, network)
     explained = None if target is None else _class(target, about)
-    examples = _examples(model, network, about, dataset, data_dir, size) if figures else None
-    images = normalise(pixels[None], about.mean, about.std).astype(network.dtype, copy=False)
-    with network.inference():
-        logits, acts = run_with_activations(network, images, names or "*")
-    assert logits is not None  # nothing stops the pass
-    output.mkdir(parents=True, exist_ok=True)
-    written = [("activations.npz", f"{len(acts)} arrays, {acts.nbytes / 1e6:.1f} MB")]
-    _write_activations(output / "activations.npz", acts)
+    examples = _examples(model, network, about, preprocessing, dataset, data_dir, test_size) if figures else None
+    wanted = names or ["*"]
+    acts = record(network, preprocessing.normalise(pixels[None]), [*wanted, "logits", *(NEEDED if figures else ())])
+    arrays = {name: acts[name] for name in select(wanted, list(acts))}
+    todo = []
     if figures:
         todo = list(
-            report_figures(
-                network, pixels, images, at=pixel, target=explained, class_names=about.class_names, examples=examples
+            findings(
+                network, acts, pixels, at=pixel, target=explained, class_names=about.class_names, examples=examples
             )
         )
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("drawing", total=len(todo))
-            for figure in todo:
-                progress.update(task, description=figure.name)
-                path = output / f"{figure.name}.png"
-                path.parent.mkdir(exist_ok=True)
-                with replacing(path) as temporary:
-                    figure.draw().savefig(temporary, format="png")
-                written.append((f"{figure.name}.png", figure.about))
-                progress.advance(task)
-    _print(image, model, output, about, logits, written, acts, json)
+    output.mkdir(parents=True, exist_ok=True)
+    _write_arrays(output / "activations.npz", arrays)
+    _write_figures(output, todo)
+    size = sum(value.nbytes for value in arrays.values())
+    written = [("activations.npz", f"{len(arrays)} arrays, {size / 1e6:.1f} MB")]
+    written += [(f"{finding.name}.png", finding.about) for finding in todo]
+    _print(image, model, output, about, acts["logits"], written, acts.notes, json)
+
+
+def _trained(model: str) -> tuple[LeViT, ModelMetadata]:
+    """The model and its metadata; a variant with fresh weights is refused, since it would look like a discovery."""
+    if model in list_models():
+        raise ValueError(
+            f"{model} is a variant without trained weights: there is nothing to see inside. Give a checkpoint, a run "
+            f"folder, or a model that comes with the package, like {DEFAULT}"
+        )
+    return load_checkpoint(model)
 
 
 def _pixel(text: str, model: LeViT) -> tuple[int, int]:
@@ -128,7 +135,13 @@ def _class(text: str, about: ModelMetadata) -> int:
 
 
 def _examples(
-    checkpoint: str, model: LeViT, about: ModelMetadata, dataset: str | None, data_dir: Path | None, size: int
+    checkpoint: str,
+    model: LeViT,
+    about: ModelMetadata,
+    preprocessing: Preprocessing,
+    dataset: str | None,
+    data_dir: Path | None,
+    size: int,
 ) -> tuple[Array, IntArray] | None:
     """Normalised test pictures and their labels; None if nobody asked for them and they are not on this machine."""
     name = dataset or about.dataset
@@ -142,13 +155,24 @@ def _examples(
         if asked_for:
             raise
         return None
-    images = normalise(data.batch(np.arange(len(data))), about.mean, about.std)
-    return images.astype(model.dtype, copy=False), data.labels
+    return preprocessing.normalise(data.batch(np.arange(len(data)))), data.labels
 
 
-def _write_activations(path: Path, acts: Activations) -> None:
+def _write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **acts)  # type: ignore[arg-type]  # no array has the name of savez's own argument
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # no array has the name of savez's own argument
+
+
+def _write_figures(folder: Path, todo: list[Finding]) -> None:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("drawing", total=len(todo))
+        for finding in todo:
+            progress.update(task, description=finding.name)
+            path = folder / f"{finding.name}.png"
+            path.parent.mkdir(exist_ok=True)
+            with replacing(path) as temporary:
+                finding.draw(finding.compute()).savefig(temporary, format="png")
+            progress.advance(task)
 
 
 def _print(
@@ -158,7 +182,7 @@ def _print(
     about: ModelMetadata,
     logits: Array,
     written: list[tuple[str, str]],
-    acts: Activations,
+    notes: tuple[str, ...],
     json: bool,
 ) -> None:
     probabilities = softmax_forward(logits.astype(np.float64))[0][0]  # (K,)
@@ -167,8 +191,7 @@ def _print(
     if json:
         found: dict[str, Any] = {"class": name, "index": best, "probability": float(probabilities[best])}
         files = [{"file": str(folder / file), "about": text} for file, text in written]
-        notes = list(acts.notes)
-        print_json({"image": str(image), "model": model, "prediction": found, "files": files, "notes": notes})
+        print_json({"image": str(image), "model": model, "prediction": found, "files": files, "notes": list(notes)})
         return
     out = console()
     line = introduction(model, about)

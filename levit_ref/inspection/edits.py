@@ -21,7 +21,7 @@ from levit_ref.inspection.names import select
 from levit_ref.ops import Array
 
 Edit: TypeAlias = Callable[[Array], Array]
-"""Takes a copy of a value, which it may change, and returns what is to flow on in its place."""
+"""Takes a copy of a value, which it may change, and returns the value that flows on in its place."""
 
 Edits: TypeAlias = Mapping[str, Edit] | Iterable[Mapping[str, Edit]]
 """Edits by name or pattern, or several such mappings, which are applied one after another."""
@@ -34,15 +34,15 @@ class DifferentiableEdit(Protocol):
     """An edit that a gradient can be taken through."""
 
     def __call__(self, value: Array) -> Array:
-        """What is to flow on in place of ``value``."""
+        """The value that flows on in place of ``value``."""
 
     def backward(self, gradient: Array) -> Array:
-        """Gradient with respect to the value before the edit, from that with respect to the value behind it."""
+        """Gradient with respect to the value before the edit, from that with respect to the value after it."""
 
 
 @dataclass(frozen=True)
 class Overwrite:
-    """Puts something else in the place of a part of a value. No gradient flows back through what was overwritten.
+    """Replaces a part of a value. No gradient flows back through that part.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def switch_off(name: str) -> dict[str, Edit]:
 
 
 def switch_off_head(attention: str, heads: int | Sequence[int]) -> dict[str, Edit]:
-    """Zeros in place of what one or several heads found.
+    """Zeros in place of the output of one or several heads.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def switch_off_bias(attention: str, heads: int | Sequence[int] | None = None) ->
 
 
 def switch_off_block(block: str) -> dict[str, Edit]:
-    """Let a block add nothing to the residual stream: what enters it leaves it.
+    """Let a block add nothing to the residual stream: it hands on its input unchanged.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def switch_off_block(block: str) -> dict[str, Edit]:
 
 
 def uniform_attention(attention: str, heads: int | Sequence[int] | None = None) -> dict[str, Edit]:
-    """Let every query look at all keys alike: each gets the mean of all values.
+    """Let every query look at all keys equally: each gets the mean of all values.
 
     Parameters
     ----------
@@ -130,15 +130,14 @@ def patch(activations: Activations, names: str | Iterable[str] = "*", where: Any
     activations : Activations
         Of a batch of the same size, or of one picture, for every picture of the batch.
     names : str or iterable of str, optional
-        Names or patterns among what was recorded; by default all.
+        Names or patterns of recorded values; by default all.
     where : index, optional
         Only a part of the values: ``(slice(None), 5)`` is token 5 of a value (B, N, C).
 
     Examples
     --------
     >>> import levit_ref, numpy as np
-    >>> model = levit_ref.create_model("levit_250k_32px", num_classes=10)
-    >>> model.eval()
+    >>> model = levit_ref.create_model("levit_250k_32px", num_classes=10).eval()
     >>> cat, dog = np.random.default_rng(0).standard_normal((2, 1, 3, 32, 32)).astype(np.float32)
     >>> logits_of_cat, acts = levit_ref.run_with_activations(model, cat, ["stages.0.blocks.0.resid_post"])
     >>> logits, _ = levit_ref.run_with_activations(model, dog, [], edits=patch(acts))
@@ -153,7 +152,7 @@ def _one_by_number_of_keys(probs: Array) -> float:
 
 
 def edited(name: str, edit: Edit, value: Array) -> Array:
-    """What flows on in place of ``value`` under the name ``name``.
+    """The value that flows on in place of ``value`` under the name ``name``.
 
     Raises
     ------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,14 +19,18 @@ from levit_ref.ops import Array
 Target: TypeAlias = int | npt.NDArray[Any] | Callable[[Array], Array] | Mapping[str, Array] | None
 """What is differentiated, see :func:`run_with_gradients`."""
 
+_backward_passes = threading.RLock()
+"""Held during a backward pass: it adds to the gradients of the parameters, which all threads share."""
+
 
 def run_with_gradients(
     model: LeViT, images: Array, names: str | Iterable[str], *, of: Target = None, edits: Edits | None = None
 ) -> tuple[Array, Activations]:
     """Classify images, and differentiate a logit, a loss or any inner value with respect to the named values.
 
-    Runs in the mode the model is in, as :func:`levit_ref.run_with_activations` does. The gradients of the parameters,
-    and what a later ``model.backward`` needs, stay as they were.
+    Runs in the mode the model is in, as :func:`levit_ref.run_with_activations` does. The gradients of the
+    parameters stay as they were, and a later ``model.backward`` still belongs to the last ``model(images)``. Several
+    threads may differentiate one model at the same time; their backward passes take turns.
 
     Parameters
     ----------
@@ -39,7 +45,8 @@ def run_with_gradients(
         ``{name: weights}`` differentiates the sum of ``weights * value``; weights have the value's shape.
     edits : mapping of str to edit, or several, optional
         As for :func:`levit_ref.run_with_activations`, of those that have a gradient
-        (:mod:`levit_ref.inspection.edits`). Under an edited name stands the gradient with respect to what flows on.
+        (:mod:`levit_ref.inspection.edits`). The gradient under an edited name is that with respect to the edited
+        value.
 
     Returns
     -------
@@ -58,8 +65,7 @@ def run_with_gradients(
     Examples
     --------
     >>> import levit_ref, numpy as np
-    >>> model = levit_ref.create_model("levit_250k_32px", num_classes=10)
-    >>> model.eval()
+    >>> model = levit_ref.create_model("levit_250k_32px", num_classes=10).eval()
     >>> images = np.zeros((1, 3, 32, 32), np.float32)
     >>> logits, grads = run_with_gradients(model, images, names=["images", "pooled"], of=3)
     >>> grads["images"].shape, grads["pooled"].shape
@@ -85,16 +91,24 @@ def run_with_gradients(
             gradient = edit.backward(gradient)
         return gradient
 
-    parameters_before = model.flat_grad.copy()
-    try:
-        with separate_pass(), rolled_back_unless_complete(model):
-            # The forward pass is watched as the backward pass is, so that the two agree on what is not fused.
-            logits = model.forward(images, SelectiveTap(plan.edit, plan.watched))
-            dlogits = np.zeros_like(logits) if isinstance(of, Mapping) else _gradient_of_logits(of, logits)
+    with separate_pass(), rolled_back_unless_complete(model):
+        # The forward pass is watched at the same names as the backward pass, so that both fuse the same components.
+        logits = model.forward(images, SelectiveTap(plan.edit, plan.watched))
+        dlogits = np.zeros_like(logits) if isinstance(of, Mapping) else _gradient_of_logits(of, logits)
+        with _unchanged_gradients(model):
             model.backward(dlogits, SelectiveTap(see, plan.watched))
-    finally:
-        model.flat_grad[...] = parameters_before
     return logits, plan.result(gradients)
+
+
+@contextmanager
+def _unchanged_gradients(model: LeViT) -> Iterator[None]:
+    """The gradients of the parameters are the same after the block as before it."""
+    with _backward_passes:
+        before = model.flat_grad.copy()
+        try:
+            yield
+        finally:
+            model.flat_grad[...] = before
 
 
 def _gradient_of_logits(of: int | npt.NDArray[Any] | Callable[[Array], Array] | None, logits: Array) -> Array:

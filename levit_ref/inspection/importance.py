@@ -4,32 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from levit_ref.inspection.edits import Edit, switch_off, switch_off_bias, switch_off_head
-from levit_ref.inspection.figures import BLUE, GREEN, ORANGE, label_layers, new_figure, root_figure
-from levit_ref.inspection.geometry import attention_layers
+from levit_ref.inspection.layers import attention_layers, attention_modules
 from levit_ref.inspection.run import run_with_activations
 from levit_ref.nn import LeViT
 from levit_ref.ops import Array, IntArray, log_softmax
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from levit_ref.inspection.figures import AnyFigure
-
 KINDS = ("head", "attention", "mlp", "bias")
-"""What can be switched off: a head, an attention or MLP branch beside a residual path, a layer's position bias."""
-NUMBERED_HEADS = 24
-"""Up to so many heads in a chart, all are numbered; above, the most important of each layer."""
+"""What can be switched off: a head, the attention or MLP branch of a residual sum, a layer's position bias."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the network, and what happens without it.
+    """A part of the network, and the loss without it.
 
     Attributes
     ----------
@@ -56,7 +46,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Importance:
-    """What :func:`importance` found.
+    """The result of :func:`importance`.
 
     Attributes
     ----------
@@ -77,9 +67,9 @@ def importance(
 ) -> Importance:
     """Switch the parts of a model off, one at a time, and see how much the cross-entropy rises.
 
-    A head is off when the mean of values that it found is replaced by zeros; a branch, when zeros are added to its
-    residual path; the bias, when zeros are added to the scores. Shrinking attention has no residual path around it,
-    so it has heads and a bias to switch off but no branch.
+    A head is off when its output is replaced by zeros; a branch, when zeros are added to its residual path; the bias,
+    when zeros are added to the scores. Shrinking attention has no residual path around it, so it has heads and a bias
+    to switch off but no branch. The pictures run once for the whole model, and once for every part.
 
     Parameters
     ----------
@@ -136,69 +126,13 @@ def _losses(model: LeViT, images: Array, labels: IntArray, edits: Mapping[str, E
 
 def _switches(model: LeViT) -> Iterator[tuple[str, str, str, int | None, Mapping[str, Edit]]]:
     """Every part as (kind, name, place, head, the edits that switch it off), in the order of execution."""
+    modules = attention_modules(model)
     for name, layer in attention_layers(model).items():
-        if layer.module.attention_biases is not None:
+        if modules[name].attention_biases is not None:
             yield "bias", name, layer.label, None, switch_off_bias(name)
-        for head in range(layer.module.num_heads):
+        for head in range(modules[name].num_heads):
             yield "head", name, layer.label, head, switch_off_head(name, head)
         if not layer.shrinks:
             yield "attention", name, layer.label, None, switch_off(name)
         mlp = f"{name.rpartition('.')[0]}.mlp"
         yield "mlp", mlp, layer.label, None, switch_off(mlp)
-
-
-def draw_importance(importance: Importance, *, figure: AnyFigure | None = None) -> Figure:
-    """Draw a chart of what was switched off: heads above, branches and biases below, with standard errors.
-
-    Parameters
-    ----------
-    importance : Importance
-    figure : Figure or SubFigure, optional
-
-    Returns
-    -------
-    figure : Figure
-    """
-    heads = [part for part in importance.parts if part.kind == "head"]
-    rest = [part for part in importance.parts if part.kind != "head"]
-    charts = [chart for chart in ((_draw_heads, heads), (_draw_branches, rest)) if chart[1]]
-    figure = new_figure(0.7 + 2.5 * len(charts)) if figure is None else figure
-    places = list(dict.fromkeys(part.place for part in importance.parts))
-    axes = figure.subplots(len(charts), 1, sharex=True, squeeze=False)[:, 0]
-    for ax, (draw, parts) in zip(axes, charts, strict=True):
-        draw(ax, parts, places)
-        ax.axhline(0, color="black", linewidth=0.8)
-        ax.set_ylabel("rise of the loss (nats)")
-        ax.grid(axis="y", alpha=0.3)
-        ax.legend(fontsize=8)
-    label_layers(axes[-1], places)
-    axes[-1].set_xlabel("block (stage.block), in the order of execution")
-    title = f"What the loss of {importance.loss:.3f} nats rises by when a part is switched off"
-    figure.suptitle(f"{title} (pictures: {importance.images:,})", fontsize=11)
-    return root_figure(figure)
-
-
-def _draw_heads(ax: Axes, parts: list[Part], places: list[str]) -> None:
-    for i, place in enumerate(places):
-        here = sorted((part for part in parts if part.place == place), key=lambda part: part.rise)
-        x = i + np.linspace(-0.3, 0.3, len(here)) if len(here) > 1 else [i]
-        rises, errors = [part.rise for part in here], [part.error for part in here]
-        label = "without one head (number beside it), ± standard error" if i == 0 else None
-        ax.errorbar(x, rises, errors, fmt="o", color=BLUE, ecolor="0.6", markersize=4, label=label)
-        numbered = here if len(parts) <= NUMBERED_HEADS else here[-1:]
-        for at, part in zip(x[-len(numbered) :], numbered, strict=True):
-            ax.annotate(str(part.head), (at, part.rise), (3, 3), textcoords="offset points", fontsize=7)
-
-
-def _draw_branches(ax: Axes, parts: list[Part], places: list[str]) -> None:
-    styles = (
-        ("attention", "without the attention branch", BLUE, ""),
-        ("mlp", "without the MLP branch", GREEN, "///"),
-        ("bias", "without the position bias", ORANGE, "..."),
-    )
-    for shift, (kind, label, colour, hatch) in zip((-0.27, 0.0, 0.27), styles, strict=True):
-        here = [part for part in parts if part.kind == kind]
-        if here:
-            x = [places.index(part.place) + shift for part in here]
-            rises, errors = [part.rise for part in here], [part.error for part in here]
-            ax.bar(x, rises, 0.25, yerr=errors, color=colour, hatch=hatch, ecolor="0.3", edgecolor="white", label=label)

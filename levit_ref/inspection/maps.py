@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-import numpy.typing as npt
-
-from levit_ref.inspection.figures import grid_of_axes, mark_token, right_bar, root_figure, show_picture, show_tokens
-from levit_ref.inspection.geometry import attention_layer
-from levit_ref.inspection.run import run_with_activations
-from levit_ref.nn import LeViT, TokenGrid
+from levit_ref.inspection.activations import Activations
+from levit_ref.inspection.layers import attention_layer
+from levit_ref.nn import TokenGrid
 from levit_ref.ops import Array
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from levit_ref.inspection.figures import AnyFigure
-
-PANELS_A_ROW = 5
 
 
 @dataclass(frozen=True)
@@ -43,14 +31,13 @@ class AttentionMaps:
     queries: TokenGrid
 
 
-def attention_maps(model: LeViT, images: Array, layer: str, query: tuple[int, int] | None = None) -> AttentionMaps:
+def attention_maps(acts: Activations, layer: str, query: tuple[int, int] | None = None) -> AttentionMaps:
     """The attention probabilities of one token, for all heads of a layer.
 
     Parameters
     ----------
-    model : LeViT
-    images : ndarray, shape (B, 3, H, W)
-        Normalised.
+    acts : Activations
+        With ``{layer}.probs``; :data:`ATTENTION` has those of all layers.
     layer : str
         An attention, e.g. ``stages.0.blocks.1.attn`` or ``stages.1.downsample.attn_downsample``; all are in
         :func:`attention_layers`.
@@ -64,63 +51,10 @@ def attention_maps(model: LeViT, images: Array, layer: str, query: tuple[int, in
     Raises
     ------
     ValueError
-        If there is no such layer or token.
+        If there is no such layer or token, or the layer was not recorded.
     """
-    at = attention_layer(model, layer)
+    at = attention_layer(acts, layer)
     query = at.queries.middle if query is None else query
-    place = at.queries.index(query)
-    name = f"{layer}.probs"
-    with model.inference():
-        _, acts = run_with_activations(model, images, name, stop_after=name)
-    probs = acts[name][:, :, place]  # (B, heads, N_k)
-    return AttentionMaps(layer, query, probs.reshape(*probs.shape[:2], at.keys.rows, -1), at.keys, at.queries)
-
-
-def draw_attention_maps(
-    picture: npt.NDArray[Any],
-    maps: AttentionMaps,
-    *,
-    heads: Sequence[int] | None = None,
-    image: int = 0,
-    figure: AnyFigure | None = None,
-) -> Figure:
-    """Draw the picture with the token marked, and a map over it for each head.
-
-    Every map is drawn relative to its largest probability, which its title says.
-
-    Parameters
-    ----------
-    picture : ndarray, shape (3, H, W)
-        Not normalised: uint8, or floating between 0 and 1.
-    maps : AttentionMaps
-    heads : sequence of int, optional
-        Which heads, counted from 0; by default all.
-    image : int
-        Which of the pictures in ``maps`` this one is.
-    figure : Figure or SubFigure, optional
-        Draw into this one.
-
-    Returns
-    -------
-    figure : Figure
-    """
-    heads = range(maps.maps.shape[1]) if heads is None else heads
-    columns = min(PANELS_A_ROW, 1 + len(heads))
-    rows = -(-(1 + len(heads)) // columns)
-    figure, axes = grid_of_axes(figure, rows, columns, tall=picture.shape[1] / picture.shape[2], extra=0.15)
-    first, *panels = axes.flat
-    show_picture(first, picture)
-    mark_token(first, maps.queries, maps.query)
-    first.set_title("picture", fontsize=9)
-    shown = maps.maps[image, list(heads)]  # (chosen heads, H, W)
-    for ax, head, values in zip(panels, heads, shown, strict=False):
-        largest = float(values.max())
-        drawn = show_tokens(ax, picture, values / largest, maps.keys, vmin=0, vmax=1)
-        mark_token(ax, maps.queries, maps.query)
-        ax.set_title(f"head {head}\nlargest {largest:.2g}", fontsize=8)
-    for ax in panels[len(heads) :]:
-        ax.set_axis_off()
-    if len(heads):
-        right_bar(figure, axes, drawn, "attention probability,\nrelative to the largest")
-    figure.suptitle(f"Where the ringed token looks, {maps.layer}", fontsize=11)
-    return root_figure(figure)
+    (all_queries,) = acts.needed(f"{layer}.probs", by="attention_maps").values()  # (B, heads, N_q, N_k)
+    probs = all_queries[:, :, at.queries.index(query)]  # (B, heads, N_k)
+    return AttentionMaps(layer, query, probs.reshape(*probs.shape[:2], *at.keys.shape), at.keys, at.queries)

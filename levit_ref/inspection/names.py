@@ -1,11 +1,11 @@
-"""Names and patterns of names: which values a user means, and what to say when it is none."""
+"""Names and patterns of names: which values a user means, and an error with the nearest names if there is none."""
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
+
+from levit_ref._suggest import is_pattern, the_nearest
 
 
 def select(patterns: str | Iterable[str], known: Sequence[str], *, what: str = "names") -> list[str]:
@@ -37,18 +37,5 @@ def matches(pattern: str, known: Sequence[str], *, what: str) -> list[str]:
     found = [name for name in known if fnmatchcase(name, pattern)]
     if not found:
         says = "nothing matches the pattern" if is_pattern(pattern) else "there is no value"
-        raise ValueError(f"{what}: {says} {pattern!r}; {nearest(pattern, known)}")
+        raise ValueError(f"{what}: {says} {pattern!r}; {the_nearest(pattern, known)}")
     return found
-
-
-def is_pattern(text: str) -> bool:
-    """Whether ``text`` may stand for several names."""
-    return any(character in text for character in "*?[")
-
-
-def nearest(wrong: str, known: Collection[str]) -> str:
-    """The names most like a wrong one, in words; for a pattern, the patterns most like it."""
-    candidates = list(known)
-    if is_pattern(wrong):  # all blocks of the network read alike then
-        candidates = list(dict.fromkeys(re.sub(r"\b\d+\b", "*", name) for name in candidates))
-    return f"the nearest are {', '.join(difflib.get_close_matches(wrong, candidates, n=3, cutoff=0))}"

@@ -1,21 +1,20 @@
-"""Which values of a pass are recorded or edited: names looked up, and everything refused that is not there."""
+"""Which values of a pass are recorded or edited: names looked up, and an error for every name that is not there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import numpy as np
-
-from levit_ref import ops
+from levit_ref import functional as F
+from levit_ref._suggest import the_nearest
 from levit_ref.inspection.activations import Activations
 from levit_ref.inspection.edits import Edit, Edits, edited
-from levit_ref.inspection.names import matches, nearest
+from levit_ref.inspection.names import matches
 from levit_ref.nn import BatchNorm, ConvNorm, LeViT, LinearNorm, Module, SelectiveTap
 from levit_ref.nn.attention import BiasedAttention
 from levit_ref.nn.specs import catalogue
 from levit_ref.ops import Array
-from levit_ref.runtime import BACKENDS, get_backend
+from levit_ref.runtime import get_backend
 
 
 def _is_attention(module: Module) -> bool:
@@ -31,11 +30,11 @@ FUSING: Sequence[tuple[str, str, Callable[[Module], bool]]] = [
     ("attention", "attention_forward", _is_attention),
     ("normalisation with activation", "batch_norm_forward", _is_normalisation_with_activation),
 ]
-"""What a backend may fuse as long as nobody looks inside: in words, the operation, and which components call it."""
+"""What a backend may fuse as long as nobody looks inside: its name, the operation, and which components call it."""
 
 
 class StopPass(Exception):  # noqa: N818 (no error: it never reaches the caller)
-    """Ends a forward pass behind the last value that was asked for."""
+    """Ends a forward pass after the last value that was asked for."""
 
 
 class Plan:
@@ -76,7 +75,7 @@ class Plan:
         self._reached = list(self.specs)
         if stop_after is not None:
             if stop_after not in self.specs:
-                raise ValueError(f"stop_after: there is no value {stop_after!r}; {nearest(stop_after, self.specs)}")
+                raise ValueError(f"stop_after: there is no value {stop_after!r}; {the_nearest(stop_after, self.specs)}")
             del self._reached[self._reached.index(stop_after) + 1 :]
         names = [names] if isinstance(names, str) else names
         self.recorded = frozenset(name for pattern in names for name in self._find("names", pattern))
@@ -94,17 +93,16 @@ class Plan:
         return SelectiveTap(self._see, self.watched)
 
     def edit(self, name: str, value: Array) -> Array:
-        """What flows on in place of ``value``."""
+        """The value that flows on in place of ``value``."""
         for edit in self.edits.get(name, ()):
             value = edited(name, edit, value)
         return value
 
     def result(self, values: Mapping[str, Array] | None = None) -> Activations:
-        """What was recorded, or ``values`` under the recorded names, in the order of the forward pass."""
+        """The recorded values, or ``values`` under their names, in the order of the forward pass."""
         values = self._values if values is None else values
         found = {name: values[name] for name in self.specs if name in self.recorded}
-        specs = {name: self.specs[name].for_batch(len(value)) for name, value in found.items()}
-        return Activations(found, specs, unfused(self.model, self.watched))
+        return Activations(found, self.specs, unfused(self.model, self.watched))
 
     def _find(self, what: str, pattern: str) -> list[str]:
         """The names that ``pattern`` stands for, up to where the pass is to stop; ``what`` starts the error message."""
@@ -132,31 +130,30 @@ def frozen_copy(value: Array) -> Array:
 
 @contextmanager
 def rolled_back_unless_complete(model: LeViT) -> Iterator[None]:
-    """Running statistics and random generators return to where they were if the block ends early."""
+    """If the block ends early, running statistics and stochastic depth's generator return to where they were."""
     if not model.training:
         yield
         return
     buffers = [(buffer, buffer.copy()) for _, buffer in model.named_buffers()]
-    generators = {0: model.drop_path.rng.bit_generator}
-    states = [(generator, generator.state) for generator in generators.values()]
+    generator = model.drop_path.rng.bit_generator
+    state = generator.state
     try:
         yield
     except BaseException:
         for buffer, before in buffers:
             buffer[...] = before
-        for generator, state in states:
-            generator.state = state
+        generator.state = state
         raise
 
 
 def unfused(model: LeViT, watched: Iterable[str]) -> list[str]:
-    """Notes on what a compiled backend would have fused, had nobody asked for a value inside."""
+    """Notes on the components that a compiled backend would have fused, had nobody asked for a value inside."""
     backend = get_backend()
     inside = {name[:dot] for name in watched for dot in range(len(name)) if name[dot] == "."}
     notes = []
     for what, operation, calls in FUSING:
-        if getattr(BACKENDS[backend], operation) is getattr(ops, operation) or model.dtype != np.float32:
-            continue  # NumPy's, which fuses nothing
+        if not F.has_kernel(operation, model.dtype):
+            continue  # NumPy computes it, and fuses nothing
         components = [name for name, module in model.named_modules() if name in inside and calls(module)]
         if components:
             notes.append(f"{backend} backend: {what} ran step by step, not fused, in {', '.join(components)}")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from levit_ref.inspection.activations import Activations
 from levit_ref.inspection.edits import Edits
+from levit_ref.inspection.names import select
 from levit_ref.inspection.plan import Plan, StopPass, rolled_back_unless_complete
 from levit_ref.nn import LeViT, separate_pass
+from levit_ref.nn.specs import catalogue
 from levit_ref.ops import Array
 
 
@@ -22,9 +26,9 @@ def run_with_activations(
     """Classify images and keep the named values on the way.
 
     Runs in the mode the model is in. In training mode a complete pass moves the running statistics and draws
-    stochastic depth as ``model(images)`` does; one that ``stop_after`` or an exception ends leaves the model as it
-    was. What a later ``model.backward`` needs stays that of the last ``model(images)``. With nothing to record, to
-    edit or to stop at, this is ``model(images)``.
+    stochastic depth as ``model(images)`` does; one that ends early, by ``stop_after`` or an exception, leaves the
+    model as it was. A later ``model.backward`` still belongs to the last ``model(images)``. With nothing to record,
+    to edit or to stop at, this is ``model(images)``.
 
     Parameters
     ----------
@@ -35,10 +39,10 @@ def run_with_activations(
         Names of ``model.activation_specs()``, or patterns: in ``"stages.*.attn.probs"`` the ``*`` stands for any text,
         dots included; ``"*"`` means all.
     stop_after : str, optional
-        The last value to compute; what follows is not run.
+        The last value to compute; nothing after it is run.
     edits : mapping of str to callable, or several, optional
         ``edit(value)`` gets a copy of the value of that name (or of every name that the pattern matches) and returns
-        what flows on in its place, see :mod:`levit_ref.inspection.edits`. What is recorded is what flows on.
+        the value that flows on in its place, see :mod:`levit_ref.inspection.edits`. The edited value is recorded.
 
     Returns
     -------
@@ -55,8 +59,7 @@ def run_with_activations(
     Examples
     --------
     >>> import levit_ref, numpy as np
-    >>> model = levit_ref.create_model("levit_250k_32px", num_classes=10)
-    >>> model.eval()
+    >>> model = levit_ref.create_model("levit_250k_32px", num_classes=10).eval()
     >>> images = np.zeros((1, 3, 32, 32), np.float32)
     >>> logits, acts = run_with_activations(model, images, names=["stages.*.attn.probs"])
     >>> for name, probs in acts.items():
@@ -75,3 +78,61 @@ def run_with_activations(
     except StopPass:
         pass
     return logits, plan.result()
+
+
+def record(model: LeViT, images: Array, names: str | Iterable[str], *, batch_size: int | None = None) -> Activations:
+    """Keep the named values of a pass in evaluation mode, for the tools of this package to compute from.
+
+    The pass ends after the last of the names, and leaves no trace on the model.
+
+    Parameters
+    ----------
+    model : LeViT
+    images : ndarray, shape (n, 3, H, W)
+        Normalised.
+    names : str or iterable of str
+        As for :func:`run_with_activations`. :data:`ATTENTION`, :data:`MAIN_PATH` and :data:`AFTER_BLOCKS` have the
+        names that the tools need; ``"*"`` means all.
+    batch_size : int, optional
+        Images run at once; by default all. The record holds all images in either case.
+
+    Returns
+    -------
+    activations : Activations
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or a pattern matches nothing (the message has the nearest names), or there is no image.
+
+    Examples
+    --------
+    >>> import levit_ref, numpy as np
+    >>> from levit_ref import inspection
+    >>> model = levit_ref.create_model("levit_250k_32px", num_classes=10)
+    >>> acts = inspection.record(model, np.zeros((1, 3, 32, 32), np.float32), inspection.ATTENTION)
+    >>> maps = inspection.attention_maps(acts, "stages.0.blocks.0.attn", query=(4, 4))
+    >>> maps.maps.shape
+    (1, 4, 8, 8)
+    """
+    chosen = select(names, list(catalogue(model)))
+    if not chosen:
+        return Activations({}, catalogue(model))
+    parts = [images]
+    if batch_size is not None:
+        if batch_size < 1:
+            raise ValueError(f"record: batch_size must be at least 1, got {batch_size}")
+        parts = [images[start : start + batch_size] for start in range(0, len(images), batch_size)] or parts
+    records = []
+    for part in parts:
+        with model.inference():
+            records.append(run_with_activations(model, part, chosen, stop_after=chosen[-1])[1])
+    first = records[0]
+    if len(records) == 1:
+        return first
+    values = {}
+    for name in chosen:
+        has_batch = first.catalogue[name].axes[0] == "B"
+        values[name] = np.concatenate([acts[name] for acts in records]) if has_batch else first[name]
+        values[name].flags.writeable = False
+    return Activations(values, first.catalogue, first.notes)

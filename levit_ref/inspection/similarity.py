@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from levit_ref.inspection.figures import HEAT, label_layers, root_figure, single_axes
-from levit_ref.inspection.run import run_with_activations
-from levit_ref.nn import LeViT
+from levit_ref.inspection.activations import Activations
 from levit_ref.ops import Array
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-BEHIND_BLOCKS = ("stem.tokens", "stages.*.resid_post", "logits")
-"""Behind the stem, behind every block, and the logits."""
-NUMBERED_CELLS = 12
-"""Up to so many layers, every cell says its number."""
+AFTER_BLOCKS = ("stem.tokens", "stages.*.resid_post", "logits")
+"""The values after the stem and after every block, and the logits."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +24,7 @@ class LayerSimilarity:
         Names of the values compared.
     cka : ndarray of float64, shape (rows, columns)
     images : int
-        How many pictures it was estimated from.
+        Number of pictures that it was estimated from.
     """
 
     rows: tuple[str, ...]
@@ -81,13 +72,11 @@ def linear_cka(x: Array, y: Array, *, debiased: bool = False) -> float:
 
 
 def layer_similarity(
-    model: LeViT,
-    images: Array,
-    names: Sequence[str] = BEHIND_BLOCKS,
+    acts: Activations,
+    other: Activations | None = None,
+    names: str | Iterable[str] = AFTER_BLOCKS,
     *,
-    other: LeViT | None = None,
     debiased: bool = True,
-    batch_size: int = 64,
 ) -> LayerSimilarity:
     """Linear CKA between all pairs of layers of a model, or of two models.
 
@@ -95,36 +84,42 @@ def layer_similarity(
 
     Parameters
     ----------
-    model : LeViT
-    images : ndarray, shape (n, 3, H, W)
-        Normalised. Use at least a hundred or so: CKA is an estimate.
-    names : sequence of str
-        Names or patterns; by default what is behind the stem, behind every block, and the logits.
-    other : LeViT, optional
-        Whose layers the columns are; by default the same model's.
+    acts : Activations
+        Of a hundred or more pictures: CKA is an estimate. ``record(model, images, AFTER_BLOCKS, batch_size=64)`` runs
+        them in batches.
+    other : Activations, optional
+        Of the same pictures by another model, whose layers are the columns; by default the same model's.
+    names : str or iterable of str
+        Names or patterns; by default the values after the stem and after every block, and the logits.
     debiased : bool
         See :func:`linear_cka`; by default on, since layers have far more features than there are pictures.
-    batch_size : int
-        Pictures run at once; one layer's features of all pictures are in memory at a time, beside them.
 
     Returns
     -------
     similarity : LayerSimilarity
+
+    Raises
+    ------
+    ValueError
+        If a value was not recorded, has no axis of images, is the same for all pictures, or there are too few; or if
+        the two records are of different numbers of pictures.
     """
-    rows = _grams(model, images, names, batch_size, debiased)
-    columns = rows if other is None else _grams(other, images, names, batch_size, debiased)
+    patterns = [names] if isinstance(names, str) else list(names)
+    rows = _grams(acts, patterns, debiased)
+    columns = rows if other is None else _grams(other, patterns, debiased)
+    n, m = (len(next(iter(grams.values()))) for grams in (rows, columns))
+    if n != m:
+        raise ValueError(f"layer_similarity: records of {n} and of {m} pictures; they must be the same pictures")
     cka = _alignment(list(rows.values()), list(columns.values()), debiased)
-    return LayerSimilarity(tuple(rows), tuple(columns), cka, len(images))
+    return LayerSimilarity(tuple(rows), tuple(columns), cka, n)
 
 
-def _grams(model: LeViT, images: Array, names: Sequence[str], batch_size: int, debiased: bool) -> dict[str, Array]:
-    features: dict[str, list[Array]] = {}
-    for start in range(0, len(images), batch_size):
-        with model.inference():
-            _, acts = run_with_activations(model, images[start : start + batch_size], names)
-        for name, value in acts.items():
-            features.setdefault(name, []).append(value)
-    return {name: _gram(np.concatenate(features.pop(name)), debiased) for name in list(features)}
+def _grams(acts: Activations, names: list[str], debiased: bool) -> dict[str, Array]:
+    values = acts.needed(names, by="layer_similarity")
+    for name in values:
+        if acts.spec(name).axes[0] != "B":
+            raise ValueError(f"layer_similarity: {name} has axes ({', '.join(acts.spec(name).axes)}), none of images")
+    return {name: _gram(value, debiased) for name, value in values.items()}
 
 
 def _gram(features: Array, debiased: bool) -> Array:
@@ -154,34 +149,3 @@ def _alignment(rows: Sequence[Array], columns: Sequence[Array], debiased: bool) 
     dot = np.array([[np.vdot(row, column) for column in columns] for row in rows])
     norms = [np.array([np.linalg.norm(k) for k in side]) for side in (rows, columns)]
     return dot / np.outer(*norms)
-
-
-def draw_layer_similarity(similarity: LayerSimilarity, *, ax: Axes | None = None) -> Figure:
-    """Draw the matrix of similarities.
-
-    Parameters
-    ----------
-    similarity : LayerSimilarity
-    ax : Axes, optional
-
-    Returns
-    -------
-    figure : Figure
-    """
-    side = 2.0 + 0.42 * max(len(similarity.rows), 5)
-    ax = single_axes(ax, min(side, 7.0), min(side + 1.4, 8.0))
-    drawn = ax.imshow(similarity.cka, cmap=HEAT, vmin=0, vmax=1)
-    bar = root_figure(ax).colorbar(drawn, ax=ax, shrink=0.85)
-    bar.set_label("linear CKA\n(1: same up to rotation, scale)", fontsize=8)
-    short = [
-        [name.removeprefix("stages.").removesuffix(".resid_post") for name in side]
-        for side in (similarity.rows, similarity.columns)
-    ]
-    label_layers(ax, short[0], "y")
-    label_layers(ax, short[1], "x")
-    if max(similarity.cka.shape) <= NUMBERED_CELLS:
-        for (i, j), value in np.ndenumerate(similarity.cka):
-            colour = "black" if value > 0.6 else "white"
-            ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
-    ax.set_title(f"How alike layers see {similarity.images:,} pictures", fontsize=11)
-    return root_figure(ax)

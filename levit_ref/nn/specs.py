@@ -1,13 +1,14 @@
 """The catalogue of a network's activations: every value that a tap sees, with its axes, shape, meaning and bytes.
 
 Names, order, shapes and dtypes are read off a forward pass of one image. Axes and meaning stand where the value is
-made: in the ``taps`` of its component.
+made, in the ``taps`` of its component; the maps of its tokens are those that the components carry.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from levit_ref.nn.attention import BiasedAttention
+from levit_ref.nn.blocks import Downsample, Stage
+from levit_ref.nn.grid import TokenGrid
 from levit_ref.nn.module import Module, Parameter
+from levit_ref.nn.stem import Stem
 from levit_ref.nn.tap import FunctionTap
 from levit_ref.ops import Array
 
@@ -40,8 +45,8 @@ class ActivationSpec:
     shape : tuple of int
     dtype : numpy.dtype
     meaning : str
-    grid : tuple of int or None
-        The shape with every axis of tokens unfolded to rows and columns, and channels last; None without a map.
+    grids : tuple of TokenGrid
+        The map of every axis of tokens, in the order of the axes; one for ``H`` and ``W``; empty without a map.
     """
 
     name: str
@@ -49,7 +54,19 @@ class ActivationSpec:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     meaning: str
-    grid: tuple[int, ...] | None
+    grids: tuple[TokenGrid, ...] = ()
+
+    @property
+    def grid(self) -> tuple[int, ...] | None:
+        """The shape with every axis of tokens unfolded to rows and columns, and channels last; None without a map."""
+        if not self.grids:
+            return None
+        if self.axes[-1] == "W":
+            return (self.shape[0], *self.grids[0].shape, self.shape[1])
+        grids, unfolded = iter(self.grids), tuple[int, ...]()
+        for axis, size in zip(self.axes, self.shape, strict=True):
+            unfolded += next(grids).shape if axis in TOKEN_AXES else (size,)
+        return unfolded
 
     @property
     def nbytes(self) -> int:
@@ -75,8 +92,7 @@ class ActivationSpec:
         """The same value in a batch of so many images."""
         if self.axes[0] != "B":
             return self
-        grid = self.grid and (batch_size, *self.grid[1:])
-        return replace(self, shape=(batch_size, *self.shape[1:]), grid=grid)
+        return replace(self, shape=(batch_size, *self.shape[1:]))
 
 
 def activation_specs(model: LeViT, batch_size: int = 1) -> tuple[ActivationSpec, ...]:
@@ -112,15 +128,16 @@ def _structure(model: LeViT) -> Any:
 
 def _trace(model: LeViT) -> Mapping[str, ActivationSpec]:
     modules = dict(model.named_modules())
-    resolutions = [model.stem.grid.shape, *(stage.grid.shape for stage in model.stages)]
     specs: dict[str, ActivationSpec] = {}
 
     def see(name: str, value: Array) -> None:
         if name in specs:
             raise LookupError(f"two values have the name {name}")
         axes, meaning = _described(modules, name)
-        grid = _grid(axes, value.shape, resolutions)
-        specs[name] = ActivationSpec(name, axes, value.shape, value.dtype, meaning, grid)
+        specs[name] = ActivationSpec(name, axes, value.shape, value.dtype, meaning, _grids(modules, name, axes))
+        grid = specs[name].grid
+        if grid is not None and math.prod(grid) != value.size:
+            raise LookupError(f"{name} has shape {value.shape}, which does not fit the map of its component: {grid}")
 
     with model.inference():
         model.forward(np.zeros((1, 3, *model.image_size), model.dtype), FunctionTap(see))
@@ -139,16 +156,31 @@ def _described(modules: dict[str, Module], name: str) -> tuple[tuple[str, ...], 
     return tuple(axes.split()), meaning
 
 
-def _grid(
-    axes: tuple[str, ...], shape: tuple[int, ...], resolutions: Sequence[tuple[int, int]]
-) -> tuple[int, ...] | None:
+def _grids(modules: Mapping[str, Module], name: str, axes: tuple[str, ...]) -> tuple[TokenGrid, ...]:
+    """The maps that the axes of the value ``name`` run over."""
     if axes[-1] == "W":
-        B, C, H, W = shape
-        return B, H, W, C
-    if not set(axes) & set(TOKEN_AXES):
-        return None
-    by_tokens = {H * W: (H, W) for H, W in resolutions}  # of every number of tokens there is one map
-    grid: tuple[int, ...] = ()
-    for axis, size in zip(axes, shape, strict=True):
-        grid += by_tokens[size] if axis in TOKEN_AXES else (size,)
-    return grid
+        return (_map_of(modules, name, "H"),)
+    return tuple(_map_of(modules, name, axis) for axis in axes if axis in TOKEN_AXES)
+
+
+def _map_of(modules: Mapping[str, Module], name: str, axis: str) -> TokenGrid:
+    """The map of one axis: that of the innermost component around the value which knows its map."""
+    component, _, inside = name.rpartition(".")
+    while component:
+        module = modules.get(component)  # none for the list "blocks"
+        if isinstance(module, BiasedAttention):
+            of_queries = axis == "N_q" or (axis == "N" and inside.startswith(("q.", "proj.")))
+            return module.queries if of_queries else module.keys
+        if isinstance(module, Downsample):
+            attention = module.attn_downsample
+            return attention.keys if inside == "resid_pre" else attention.queries
+        if isinstance(module, Stage):
+            return module.grid
+        if isinstance(module, Stem):
+            number = re.search(r"\d+", inside)  # of the convolution
+            return module.grids[int(number[0])] if number else module.grid
+        component, _, outer = component.rpartition(".")
+        inside = f"{outer}.{inside}"
+    stem = modules["stem"]
+    assert isinstance(stem, Stem)
+    return stem.grids[0] if name == "images" else stem.grid

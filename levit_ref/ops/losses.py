@@ -73,11 +73,8 @@ def target_distribution(
 def _check(logits: Array, targets: npt.NDArray[Any], *, label_smoothing: float = 0.0) -> None:
     check_floating("cross_entropy", logits=logits)
     check_ndim("cross_entropy", "logits", logits, "(B, K)")
-    check_array("cross_entropy", "targets", targets)
-    expected = logits.shape[: targets.ndim] if targets.ndim in (1, 2) else logits.shape
-    if targets.ndim == 1 and not np.issubdtype(targets.dtype, np.integer):
-        expected = logits.shape  # distributions
-    check_shape("cross_entropy", "targets", targets, expected, "one for each row of logits")
+    distribution = target_distribution(targets, logits.shape[1], logits.dtype, label_smoothing)
+    check_shape("cross_entropy", "targets", distribution, logits.shape, "one for each row of logits")
 
 
 @checked(_check)

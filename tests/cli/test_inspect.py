@@ -10,6 +10,8 @@ from PIL import Image
 import levit_ref
 from levit_ref.checkpoints import load_model, save_model
 from levit_ref.data import normalise
+from levit_ref.nn import LeViT
+from levit_ref.ops import Array
 from levit_ref.preprocessing import Preprocessing, read_picture
 from levit_ref.pretrained import DEFAULT
 
@@ -32,11 +34,13 @@ def small(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_arrays_and_figures_are_written(run: Run, small: Path, picture: Path, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
-    result = run("inspect", picture, "-m", small, "-o", folder, "--size", "8", "--json", "--at", "3,31", "--class", "2")
+    result = run(
+        "inspect", picture, "-m", small, "-o", folder, "--test-size", "8", "--json", "--at", "3,31", "--class", "2"
+    )
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     files = {Path(entry["file"]) for entry in report["files"]}
-    assert files == {path for path in folder.rglob("*") if path.is_file()}  # and nothing temporary stays behind
+    assert files == {path for path in folder.rglob("*") if path.is_file()}  # and nothing temporary is left
     names = {path.relative_to(folder).as_posix() for path in files}
     assert names == {
         "activations.npz",
@@ -83,6 +87,30 @@ def test_names_may_be_chosen_and_files_replaced(run: Run, small: Path, picture: 
         assert len(arrays) > 5
 
 
+def test_the_picture_runs_once_and_for_its_gradient(
+    run: Run, small: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All other passes are of several pictures at once: points of a path, probes, and pictures of the dataset."""
+    images: list[Array] = []
+    forward = LeViT.forward
+
+    def note(self: LeViT, x: Array, *args: object) -> Array:
+        if len(x) == 1 and self.num_classes == 10 and x.any():  # not of the twin, and not to learn the names
+            images.append(x)
+        return forward(self, x, *args)
+
+    monkeypatch.setattr(LeViT, "forward", note)
+    for options, times in (["--no-figures"], 1), (["-n", "pooled", "--test-size", "8"], 2):
+        images.clear()
+        result = run("inspect", picture, "-m", small, "-o", tmp_path, *options)
+        assert result.exit_code == 0, result.output
+        assert len(images) == times
+        np.testing.assert_array_equal(images[0], images[-1])
+    with np.load(tmp_path / "activations.npz") as arrays:
+        assert list(arrays) == ["pooled"]
+    assert (tmp_path / "importance.png").is_file()
+
+
 def test_what_there_is_nothing_for_is_left_out(run: Run, picture: Path, tmp_path: Path) -> None:
     path = tmp_path / "a5.safetensors"
     model = levit_ref.create_model("levit_250k_32px_a5_no_attention_bias", num_classes=4, dtype=np.float64)
@@ -107,6 +135,15 @@ def test_without_a_model_the_one_in_the_box_is_taken_and_says_what_it_is(
         assert lines[1].startswith(f"{picture}: {about.class_names[int(arrays['logits'].argmax())]}, ")
     assert json.loads(run("inspect", *options, "--json").stdout)["model"] == DEFAULT
     assert "no pretrained model" in error_line(run("inspect", *options, "-m", "levit_1m"))
+
+
+def test_a_variant_is_refused_since_fresh_weights_would_look_like_a_discovery(
+    run: Run, picture: Path, tmp_path: Path
+) -> None:
+    line = error_line(run("inspect", picture, "-m", "levit_1m_32px", "-o", tmp_path / "out"))
+    assert line.startswith("levit_1m_32px is a variant without trained weights")
+    assert DEFAULT in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_errors_name_what_is_wrong(run: Run, small: Path, picture: Path, tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from levit_ref.inspection.distance import attention_distance, draw_attention_distance, token_distances
-from levit_ref.inspection.geometry import attention_layers
-from levit_ref.nn import LeViT, Parameter
+from levit_ref.inspection import ATTENTION, draw_attention_distance, record
+from levit_ref.inspection.distance import AttentionDistance, attention_distance, token_distances
+from levit_ref.inspection.layers import attention_layers, attention_modules
+from levit_ref.nn import AttentionDownsample, LeViT, Parameter
 from levit_ref.ops import Array
 from tests.nn.networks import tiny
 
@@ -17,13 +18,16 @@ SAME = -1e3
 
 def silence_scores(model: LeViT) -> None:
     """Make queries zero, so that the bias alone decides."""
-    for layer in attention_layers(model).values():
-        module = layer.module
-        norm = module.q.ln.bn if layer.shrinks else module.qkv.bn
+    for module in attention_modules(model).values():
+        norm = module.q.ln.bn if isinstance(module, AttentionDownsample) else module.qkv.bn
         heads, width = module.num_heads, len(norm.weight.data) // module.num_heads
         for parameter in (norm.weight, norm.bias):
             rows = parameter.data.reshape(heads, width)
             rows[:, : module.key_dim] = 0
+
+
+def distances(model: LeViT, images: Array) -> dict[str, AttentionDistance]:
+    return attention_distance(record(model, images, ATTENTION))
 
 
 def set_bias(parameter: Parameter | None, value: Array) -> None:
@@ -34,9 +38,9 @@ def set_bias(parameter: Parameter | None, value: Array) -> None:
 def test_uniform_attention_has_the_mean_distance_of_all_pairs(images64: Array) -> None:
     model = tiny()
     silence_scores(model)
-    for layer in attention_layers(model).values():
-        set_bias(layer.module.attention_biases, 0)
-    found = attention_distance(model, images64)
+    for module in attention_modules(model).values():
+        set_bias(module.attention_biases, 0)
+    found = distances(model, images64)
     for layer in found.values():
         np.testing.assert_allclose(layer.distance, layer.uniform)
     # 2x2 tokens, 8 pixels apart: 0, 8, 8 and 8 sqrt(2)
@@ -46,22 +50,22 @@ def test_uniform_attention_has_the_mean_distance_of_all_pairs(images64: Array) -
 def test_a_token_that_looks_at_itself_looks_nowhere(images64: Array) -> None:
     model = tiny()
     silence_scores(model)
-    for layer in attention_layers(model).values():
-        bias = np.full(layer.keys.tokens, SAME)
+    for module in attention_modules(model).values():
+        bias = np.full(module.keys.tokens, SAME)
         bias[0] = 0  # offset (0, 0)
-        set_bias(layer.module.attention_biases, bias)
-    for layer in attention_distance(model, images64).values():
+        set_bias(module.attention_biases, bias)
+    for layer in distances(model, images64).values():
         np.testing.assert_allclose(layer.distance, 0, atol=1e-12)
 
 
 def test_a_known_offset_has_its_length(images64: Array) -> None:
     model = tiny()
     silence_scores(model)
-    layer = attention_layers(model)["stages.0.blocks.0.attn"]
+    layer = "stages.0.blocks.0.attn"
     bias = np.full((2, 16), SAME)
     bias[0, 4 * 2 + 2] = bias[1, 1] = 0  # head 0: two rows and two columns away; head 1: one column away
-    set_bias(layer.module.attention_biases, bias)
-    distance = attention_distance(model, images64)["stages.0.blocks.0.attn"].distance
+    set_bias(attention_modules(model)[layer].attention_biases, bias)
+    distance = distances(model, images64)[layer].distance
     # every token of 4x4 has a neighbour exactly two rows and two columns away, 4 pixels to a token
     np.testing.assert_allclose(distance, np.tile([8 * np.sqrt(2), 4], (3, 1)))
 
@@ -74,7 +78,7 @@ def test_distances_of_shrinking_attention_are_in_pixels(model64: LeViT) -> None:
 
 
 def test_drawing(model64: LeViT, images64: Array, rendered) -> None:
-    found = attention_distance(model64, images64)
+    found = distances(model64, images64)
     figure = draw_attention_distance(found)
     rendered(figure)
     (ax,) = figure.axes

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from levit_ref.configs import create_model
-from levit_ref.inspection.filters import draw_first_filters, filters_as_pictures, first_filters
+from levit_ref.inspection import draw_first_filters, filters_as_pictures, first_filters
 from levit_ref.nn import LeViT
 
 

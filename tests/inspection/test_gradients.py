@@ -69,7 +69,7 @@ def test_inner_values_are_differentiated_too(inner: str, training: bool, rng: np
     weights = rng.standard_normal(acts[inner].shape)
     _, grads = run_with_gradients(model, images, [inner, "stem.conv1.linear", "logits"], of={inner: weights})
     np.testing.assert_array_equal(grads[inner], weights)
-    assert not grads["logits"].any()  # behind the value nothing depends on it
+    assert not grads["logits"].any()  # nothing after the value is part of it
 
     direction = rng.uniform(-1, 1, grads["stem.conv1.linear"].shape)
 

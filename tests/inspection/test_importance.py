@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from levit_ref.inspection.importance import draw_importance, importance
+from levit_ref.inspection import draw_importance, importance
 from levit_ref.nn import LeViT
-from levit_ref.ops import cross_entropy_forward
-from levit_ref.ops import Array
+from levit_ref.ops import Array, cross_entropy_forward
 from tests.nn.networks import tiny
 
 LABELS = np.array([2, 0, 4])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from levit_ref.inspection.maps import attention_maps, draw_attention_maps
+from levit_ref.figures import new_figure
+from levit_ref.inspection import ATTENTION, attention_maps, draw_attention_maps, record
 from levit_ref.nn import FunctionTap, LeViT
 from levit_ref.ops import Array
 
@@ -23,18 +24,26 @@ def test_maps_are_rows_of_the_probabilities(
 ) -> None:
     values: dict[str, Array] = {}
     model64(images64, FunctionTap(lambda name, value: values.__setitem__(name, value.copy())))
-    maps = attention_maps(model64, images64, layer, query)
+    maps = attention_maps(record(model64, images64, ATTENTION), layer, query)
     np.testing.assert_array_equal(maps.maps, values[f"{layer}.probs"][:, :, row].reshape(3, -1, *shape))
     np.testing.assert_allclose(maps.maps.sum(axis=(2, 3)), 1)
 
 
 def test_a_token_that_is_not_there_is_refused(model64: LeViT, images64: Array) -> None:
     with pytest.raises(ValueError, match=r"no token \(2, 0\) on a map of 2x2"):
-        attention_maps(model64, images64, "stages.1.downsample.attn_downsample", (2, 0))
+        attention_maps(record(model64, images64, ATTENTION), "stages.1.downsample.attn_downsample", (2, 0))
+
+
+def test_a_layer_that_is_not_there_or_was_not_recorded_is_refused(model64: LeViT, images64: Array) -> None:
+    acts = record(model64, images64, "stages.0.*.probs")
+    with pytest.raises(ValueError, match=r"no attention 'stages.0.block.0.attn'; the nearest are stages.0.blocks.0"):
+        attention_maps(acts, "stages.0.block.0.attn")
+    with pytest.raises(ValueError, match=r"attention_maps needs stages.1.blocks.0.attn.probs, which this record does"):
+        attention_maps(acts, "stages.1.blocks.0.attn")
 
 
 def test_drawing(model64: LeViT, images64: Array, picture: Array, rendered) -> None:
-    maps = attention_maps(model64, images64, "stages.1.downsample.attn_downsample", (1, 1))
+    maps = attention_maps(record(model64, images64, ATTENTION), "stages.1.downsample.attn_downsample", (1, 1))
     figure = draw_attention_maps(picture, maps, heads=[1], image=2)
     rendered(figure)
     first, panel, _ = figure.axes
@@ -48,18 +57,16 @@ def test_drawing(model64: LeViT, images64: Array, picture: Array, rendered) -> N
 
 
 def test_drawing_into_a_part_of_a_figure(model64: LeViT, images64: Array, picture: Array, rendered) -> None:
-    from levit_ref.inspection.figures import new_figure
-
     whole = new_figure(4)
     part = whole.subfigures(1, 2)[1]
-    maps = attention_maps(model64, images64, "stages.0.blocks.0.attn")
+    maps = attention_maps(record(model64, images64, ATTENTION), "stages.0.blocks.0.attn")
     assert draw_attention_maps(picture / 255, maps, figure=part) is whole
     assert len(part.axes) == 4  # picture, two heads, scale of colours
     rendered(whole)
 
 
 def test_normalised_pixels_are_no_picture(model64: LeViT, images64: Array) -> None:
-    maps = attention_maps(model64, images64, "stages.0.blocks.0.attn")
+    maps = attention_maps(record(model64, images64, ATTENTION), "stages.0.blocks.0.attn")
     with pytest.raises(ValueError, match="before the normalisation"):
         draw_attention_maps(images64[0], maps)
     with pytest.raises(ValueError, match=r"shape \(3, H, W\), got \(3, 3, 16, 16\)"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from levit_ref.inspection.geometry import attention_layers
-from levit_ref.inspection.position_bias import draw_position_bias, position_bias_around_query, position_biases
+from levit_ref.inspection import draw_position_bias, position_bias_around_query, position_biases
+from levit_ref.inspection.layers import attention_modules
 from levit_ref.nn import FunctionTap, LeViT
 from levit_ref.ops import Array
 from tests.nn.networks import tiny
@@ -17,10 +17,10 @@ def test_every_query_sees_the_bias_that_the_model_adds() -> None:
     model.eval()
     seen: dict[str, Array] = {}
     model(np.zeros((1, 3, 16, 24)), FunctionTap(lambda name, value: seen.__setitem__(name, value.copy())))
-    for name, layer in attention_layers(model).items():
+    for name, layer in attention_modules(model).items():
         bias = position_bias_around_query(model, name)
         H, W = layer.keys.rows, layer.keys.columns
-        assert bias.bias.shape == (layer.module.num_heads, 2 * H - 1, 2 * W - 1)
+        assert bias.bias.shape == (layer.num_heads, 2 * H - 1, 2 * W - 1)
         stride = layer.queries.pitch // layer.keys.pitch
         for row in range(layer.queries.rows):
             for column in range(layer.queries.columns):
@@ -44,8 +44,9 @@ def test_no_bias_is_said() -> None:
 
 
 def test_drawing(model64: LeViT, rendered) -> None:
-    biases = list(position_biases(model64).values())
-    figure = draw_position_bias(biases)
+    by_layer = position_biases(model64)
+    biases = list(by_layer.values())
+    figure = draw_position_bias(by_layer)
     rendered(figure)
     shown = [ax.images[0] for ax in figure.axes if ax.images and "head" in ax.get_title()]
     assert len(shown) == sum(len(b.bias) for b in biases)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from levit_ref.configs import create_model
-from levit_ref.inspection.geometry import stage_grid, stem_grid
-from levit_ref.inspection.receptive import draw_receptive_fields, receptive_field, stem_receptive_box
+from levit_ref.inspection import draw_receptive_fields, receptive_field, stem_receptive_box
 from levit_ref.nn import FunctionTap, LeViT
 from levit_ref.ops import Array
 from tests.nn.networks import tiny
@@ -19,7 +18,7 @@ from tests.nn.networks import tiny
 )
 def test_the_stem_found_by_gradients_and_by_formula(variant: str, size: int) -> None:
     model = create_model(variant)
-    grid = stem_grid(model)
+    grid = model.stem.grid
     for token in (grid.middle, (0, 0), (grid.rows - 1, grid.columns - 1), (0, grid.middle[1])):
         field = receptive_field(model, "stem.tokens", token)
         top, left, bottom, right = field.box
@@ -33,7 +32,7 @@ def test_the_stem_found_by_gradients_and_by_formula(variant: str, size: int) -> 
 @pytest.mark.parametrize("convs", [1, 2, 3])
 def test_every_convolution_of_the_stem_on_a_picture_that_is_not_square(convs: int) -> None:
     model = create_model("levit_1m_32px", image_size=(30, 37))
-    for token in ((0, 0), (3, 4), (stem_grid(model, convs).rows - 1, 0)):
+    for token in ((0, 0), (3, 4), (model.stem.grids[convs].rows - 1, 0)):
         for name in (f"stem.conv{convs}.linear", f"stem.conv{convs}.bn"):
             assert receptive_field(model, name, token).box == stem_receptive_box(model, token, convs)
 
@@ -52,7 +51,7 @@ def test_a_branch_that_starts_at_zero_and_an_activation_that_is_off_hide_nothing
     fresh = create_model("levit_250k_32px")  # its residual branches have a normalisation of weight 0
     assert receptive_field(fresh, "stages.0.blocks.0.resid_mid").mask.all()
     off = tiny(activation="relu")
-    off.stem.conv1.bn.bias.data[...] = -100
+    off.stem.convs[0].bn.bias.data[...] = -100
     assert receptive_field(off, "stem.tokens", (1, 1)).box == stem_receptive_box(off, (1, 1))
 
 
@@ -63,7 +62,7 @@ def test_the_strength_is_what_moving_pixels_says(model64: LeViT, images64: Array
     def value(images: Array) -> Array:
         seen = []
         model64(images, FunctionTap(lambda n, v: seen.append(v) if n == name else None))
-        return seen[0][:, stage_grid(model64, 1).index(token)]  # (B, C)
+        return seen[0][:, model64.stages[1].grid.index(token)]  # (B, C)
 
     step = 1e-5
     assert field.strength is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from levit_ref.inspection.rollout import attention_rollout, draw_rollout
+from levit_ref.inspection import ATTENTION, Rollout, attention_rollout, draw_rollout, record
 from levit_ref.nn import FunctionTap, LeViT
 from levit_ref.ops import Array
 from tests.nn.networks import tiny
@@ -18,8 +18,12 @@ def probabilities(model: LeViT, images: Array) -> dict[str, Array]:
     return seen
 
 
+def rollout_of(model: LeViT, images: Array, **options: float) -> Rollout:
+    return attention_rollout(record(model, images, ATTENTION), **options)
+
+
 def test_rows_are_shares(model64: LeViT, images64: Array) -> None:
-    rollout = attention_rollout(model64, images64)
+    rollout = rollout_of(model64, images64)
     assert [m.shape for m in rollout.mixtures.values()] == [(3, 16, 16), (3, 4, 16), (3, 4, 16), (3, 4, 16)]
     for mixture in rollout.mixtures.values():
         assert (mixture >= 0).all()
@@ -34,14 +38,14 @@ def test_the_product_written_out(model64: LeViT, images64: Array) -> None:
     R = np.einsum("bij,bjk->bik", P["stages.1.downsample.attn_downsample"], R)  # no residual path, no identity
     for block in range(2):
         R = np.einsum("bij,bjk->bik", 0.5 * np.eye(4) + 0.5 * P[f"stages.1.blocks.{block}.attn"], R)
-    rollout = attention_rollout(model64, images64)
+    rollout = rollout_of(model64, images64)
     np.testing.assert_allclose(rollout.mixtures["stages.1.blocks.1.attn"], R, rtol=1e-12)
     np.testing.assert_allclose(rollout.pooled, R.mean(axis=1).reshape(3, 4, 4), rtol=1e-12)
     np.testing.assert_allclose(rollout.token("stages.1.blocks.1.attn", (1, 0)), R[:, 2].reshape(3, 4, 4), rtol=1e-12)
 
 
 def test_with_nothing_but_the_skip_path_shrinking_attention_alone_mixes(model64: LeViT, images64: Array) -> None:
-    rollout = attention_rollout(model64, images64, skip=1)
+    rollout = rollout_of(model64, images64, skip=1)
     np.testing.assert_array_equal(rollout.mixtures["stages.0.blocks.0.attn"], np.broadcast_to(np.eye(16), (3, 16, 16)))
     shrunk = probabilities(model64, images64)["stages.1.downsample.attn_downsample"].mean(axis=1)
     np.testing.assert_allclose(rollout.mixtures["stages.1.blocks.1.attn"], shrunk)
@@ -50,18 +54,24 @@ def test_with_nothing_but_the_skip_path_shrinking_attention_alone_mixes(model64:
 def test_one_stage_and_odd_maps() -> None:
     for changes in ({"embed_dims": (8,), "num_heads": (2,), "depths": (1,), "downsample_heads": ()}, {}):
         model = tiny((20, 28), **changes)
-        rollout = attention_rollout(model, np.zeros((1, 3, 20, 28)))
+        rollout = rollout_of(model, np.zeros((1, 3, 20, 28)))
         assert rollout.pooled.shape == (1, 5, 7)
         assert rollout.pooled.sum() == pytest.approx(1)
 
 
 def test_a_share_outside_of_0_to_1_is_refused(model64: LeViT, images64: Array) -> None:
     with pytest.raises(ValueError, match=r"between 0 and 1, got 1\.5"):
-        attention_rollout(model64, images64, skip=1.5)
+        rollout_of(model64, images64, skip=1.5)
+
+
+def test_a_layer_that_was_not_recorded_is_missed(model64: LeViT, images64: Array) -> None:
+    acts = record(model64, images64, ["stages.0.*.probs", "stages.1.blocks.1.attn.probs"])
+    with pytest.raises(ValueError, match=r"attention_rollout needs stages.1.downsample.*probs and 1 more, which"):
+        attention_rollout(acts)
 
 
 def test_drawing(model64: LeViT, images64: Array, picture: Array, rendered) -> None:
-    rollout = attention_rollout(model64, images64)
+    rollout = rollout_of(model64, images64)
     figure = draw_rollout(picture, rollout, image=1)
     rendered(figure)
     panels = [ax for ax in figure.axes if len(ax.images) == 2]

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import levit_ref
-from levit_ref import run_with_activations
+from levit_ref import ops, run_with_activations
 from levit_ref.nn import FunctionTap, LeViT, no_tap
 from levit_ref.ops import Array
+from levit_ref.runtime.backends import BACKENDS
+from levit_ref.runtime.native.kernel import Kernel
 from tests.nn.names import expected_names
 from tests.nn.networks import randomise, tiny
 
@@ -137,7 +139,7 @@ def _noting(name: str, ran: list[str], forward: Callable[..., Array]) -> Callabl
     return run
 
 
-def test_names_behind_the_stop_are_refused(model: LeViT, images: Array) -> None:
+def test_names_after_the_stop_are_refused(model: LeViT, images: Array) -> None:
     with pytest.raises(ValueError, match=r"names: pooled comes after stem.tokens, where the pass is to stop"):
         run_with_activations(model, images, ["stem.*", "pooled"], stop_after="stem.tokens")
     with pytest.raises(ValueError, match=r"edits: pooled comes after stem.tokens, where the pass is to stop"):
@@ -152,7 +154,7 @@ def test_recording_changes_no_bit(names: list[str], training: bool, backend: str
     plain, watched = tiny(dtype=np.float32, drop_path=0.3), tiny(dtype=np.float32, drop_path=0.3)
     for model in (plain, watched):
         model.train(training)
-        model.seed_drop_path(np.random.default_rng(5))
+        model.drop_path.seed(np.random.default_rng(5))
     for _ in range(2):  # the second pass shows that statistics and random numbers went on alike
         logits, _ = run_with_activations(watched, images, names)
         np.testing.assert_array_equal(logits, plain(images))
@@ -201,7 +203,7 @@ def test_a_pass_that_ends_early_leaves_no_trace(training: bool, how: str, images
     model, untouched = tiny(dtype=np.float32, drop_path=0.3), tiny(dtype=np.float32, drop_path=0.3)
     for each in (model, untouched):
         each.train(training)
-        each.seed_drop_path(np.random.default_rng(5))
+        each.drop_path.seed(np.random.default_rng(5))
     if how == "stop":
         run_with_activations(model, images, "stem.*", stop_after="head.bn")
     else:
@@ -236,30 +238,19 @@ def test_components_nobody_looks_into_get_no_tap(model: LeViT, images: Array, mo
 
 
 def _noting_tap(name: str, untapped: dict[str, bool], forward: Callable[..., Array]) -> Callable[..., Array]:
-    def run(x: Array, tap: object = no_tap, again: object = None) -> Array:
+    def run(x: Array, tap: object = no_tap) -> Array:
         untapped[name] = tap is no_tap
-        return forward(x, tap) if again is None else forward(x, tap, again)
+        return forward(x, tap)
 
     return run
 
 
 def test_notes_say_what_was_not_fused(model: LeViT, images: Array, monkeypatch: pytest.MonkeyPatch) -> None:
-    from levit_ref import ops
-    from levit_ref.runtime import BACKENDS
-
-    class Fusing:
-        """A backend with kernels of its own for these two."""
-
-        def __getattr__(self, operation: str) -> object:
-            return getattr(ops, operation)
-
-        def attention_forward(self, *args: object, **options: object) -> object:
-            return ops.attention_forward(*args, **options)
-
-        def batch_norm_forward(self, *args: object, **options: object) -> object:
-            return ops.batch_norm_forward(*args, **options)
-
-    monkeypatch.setitem(BACKENDS, "fusing", Fusing())  # type: ignore[arg-type]
+    kernels = {
+        operation.__name__: Kernel(operation, np.dtype(np.float32))
+        for operation in (ops.attention_forward, ops.batch_norm_forward)
+    }  # a backend with kernels of its own for these two
+    monkeypatch.setitem(BACKENDS, "fusing", kernels)
     with levit_ref.use_backend("fusing"):
         assert run_with_activations(model, images, ["pooled", "*.mlp", "*.ln2.bn"])[1].notes == ()
         _, acts = run_with_activations(model, images, ["stages.*.attn.probs", "stem.conv1.bn"])

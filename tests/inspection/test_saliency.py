@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from levit_ref.inspection.saliency import draw_saliency, input_gradient, integrated_gradients
+from levit_ref.inspection import draw_saliency, input_gradient, integrated_gradients
 from levit_ref.nn import LeViT
 from levit_ref.ops import Array
 from tests.gradcheck import check_gradients

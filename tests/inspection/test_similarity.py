@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from levit_ref.inspection.similarity import draw_layer_similarity, layer_similarity, linear_cka
+from levit_ref.inspection import AFTER_BLOCKS, draw_layer_similarity, layer_similarity, linear_cka, record
 from levit_ref.nn import FunctionTap, LeViT
 from levit_ref.ops import Array
 from tests.nn.networks import tiny
@@ -70,7 +70,9 @@ def test_layers_of_a_model(model64: LeViT, rng: np.random.Generator) -> None:
     images = rng.standard_normal((10, 3, 16, 16))
     values: dict[str, Array] = {}
     model64(images, FunctionTap(lambda name, value: values.__setitem__(name, value.copy())))
-    found = layer_similarity(model64, images, ["stem.tokens", "pooled", "logits"], batch_size=4, debiased=False)
+    names = ["stem.tokens", "pooled", "logits"]
+    found = layer_similarity(record(model64, images, names, batch_size=4), names=names, debiased=False)
+    assert found.images == 10
     assert found.rows == found.columns == ("stem.tokens", "pooled", "logits")
     for i, row in enumerate(found.rows):
         for j, column in enumerate(found.columns):
@@ -80,14 +82,20 @@ def test_layers_of_a_model(model64: LeViT, rng: np.random.Generator) -> None:
 def test_two_models(model64: LeViT, rng: np.random.Generator) -> None:
     images = rng.standard_normal((10, 3, 16, 16))
     other = tiny(depths=(1, 1))
-    found = layer_similarity(model64, images, other=other)
+    acts = record(model64, images, AFTER_BLOCKS)
+    found = layer_similarity(acts, record(other, images, AFTER_BLOCKS))
     assert found.cka.shape == (6, 5)
     assert found.columns[-2:] == ("stages.1.blocks.0.resid_post", "logits")
-    same = layer_similarity(model64, images, other=model64)
+    same = layer_similarity(acts, acts)
     np.testing.assert_allclose(np.diag(same.cka), 1)
 
 
-def test_refusals(rng: np.random.Generator) -> None:
+def test_refusals(model64: LeViT, rng: np.random.Generator) -> None:
+    acts = record(model64, rng.standard_normal((5, 3, 16, 16)), "*")
+    with pytest.raises(ValueError, match="records of 5 and of 4 pictures"):
+        layer_similarity(acts, record(model64, rng.standard_normal((4, 3, 16, 16)), "*"))
+    with pytest.raises(ValueError, match=r"attn.bias has axes \(heads, N_q, N_k\), none of images"):
+        layer_similarity(acts, names="stages.0.blocks.0.attn.bias")
     x = rng.standard_normal((6, 3))
     with pytest.raises(ValueError, match="6 examples and y 5"):
         linear_cka(x, x[:5])
@@ -98,7 +106,7 @@ def test_refusals(rng: np.random.Generator) -> None:
 
 
 def test_drawing(model64: LeViT, rng: np.random.Generator, rendered) -> None:
-    found = layer_similarity(model64, rng.standard_normal((8, 3, 16, 16)))
+    found = layer_similarity(record(model64, rng.standard_normal((8, 3, 16, 16)), AFTER_BLOCKS))
     figure = draw_layer_similarity(found)
     rendered(figure)
     ax = figure.axes[0]

@@ -75,6 +75,62 @@ def test_specs_are_what_a_tap_sees(
     assert all(len(spec.axes) == len(spec.shape) for spec in specs)
 
 
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+@pytest.mark.parametrize("size", [16, (18, 27), 4, (1, 2)], ids=str)
+def test_maps_are_those_of_the_components(changes: dict[str, object], size: int | tuple[int, int]) -> None:
+    """Also where two maps have the same number of tokens: of 1x1 tokens, shrinking leaves 1x1."""
+    model = tiny(size, **changes)
+    grids = {spec.name: spec.grids for spec in model.activation_specs()}
+    pixels, first, stem = model.stem.grids
+    shrinking = model.stages[1].downsample.attn_downsample  # type: ignore[union-attr]
+    keys, queries = shrinking.keys, shrinking.queries
+    last = model.stages[1].grid
+    down = "stages.1.downsample"
+    expected = {
+        "images": (pixels,),
+        "stem.conv1.linear": (first,),
+        "stem.act1": (first,),
+        "stem.conv2.linear": (stem,),
+        "stem.tokens": (stem,),
+        "stages.0.blocks.0.attn.probs": (stem, stem),
+        "stages.0.blocks.0.resid_post": (stem,),
+        f"{down}.resid_pre": (keys,),
+        f"{down}.attn_downsample.kv.linear": (keys,),
+        f"{down}.attn_downsample.q.down": (queries,),
+        f"{down}.attn_downsample.q.ln.linear": (queries,),
+        f"{down}.attn_downsample.q": (queries,),
+        f"{down}.attn_downsample.k": (keys,),
+        f"{down}.attn_downsample.v": (keys,),
+        f"{down}.attn_downsample.scores": (queries, keys),
+        f"{down}.attn_downsample.probs": (queries, keys),
+        f"{down}.attn_downsample.context": (queries,),
+        f"{down}.attn_downsample.proj.act": (queries,),
+        f"{down}.resid_mid": (queries,),
+        f"{down}.mlp.ln1.linear": (queries,),
+        f"{down}.resid_post": (queries,),
+        "stages.1.blocks.0.attn.bias": (last, last),
+        "stages.1.blocks.1.mlp.act": (last,),
+        "pooled": (),
+        "head.linear": (),
+        "logits": (),
+    }
+    if changes.get("norm") == "layer":
+        expected[f"{down}.attn_downsample.norm"] = (keys,)
+    if changes.get("position") == "embedding":
+        expected["pos_embed"] = (stem,)
+        expected = {name: maps for name, maps in expected.items() if not name.endswith(".bias")}
+    assert {name: grids[name] for name in expected} == expected
+    assert keys.pitch == 4
+    assert queries.pitch == 8
+
+
+def test_a_value_that_does_not_fit_the_map_of_its_component_is_reported() -> None:
+    model = tiny()
+    model.stages[0].grid = model.stages[1].grid
+    with pytest.raises(LookupError, match=r"stages.0.blocks.0.resid_pre has shape \(1, 16, 8\), which does not fit"):
+        model.activation_specs()
+
+
 def test_every_description_is_of_a_value_that_exists() -> None:
     described: set[tuple[type[Module], str]] = set()
     used: set[tuple[type[Module], str]] = set()

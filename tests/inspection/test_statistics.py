@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from levit_ref.inspection.statistics import ActivationStatistics, activation_statistics, draw_activation_statistics
+from levit_ref.configs import create_model
+from levit_ref.inspection import (
+    MAIN_PATH,
+    ActivationStatistics,
+    activation_statistics,
+    draw_activation_statistics,
+    record,
+)
+from levit_ref.inspection.names import select
 from levit_ref.nn import FunctionTap, LeViT
 from levit_ref.ops import Array
 from tests.nn.networks import tiny
@@ -36,7 +44,7 @@ def test_sums_are_taken_in_double_precision() -> None:
 def test_of_a_model(model64: LeViT, images64: Array) -> None:
     values: dict[str, Array] = {}
     model64(images64, FunctionTap(lambda name, value: values.__setitem__(name, value.copy())))
-    found = activation_statistics(model64, images64)
+    found = activation_statistics(record(model64, images64, MAIN_PATH))
     assert list(found)[:4] == [
         "stem.act1",
         "stem.tokens",
@@ -51,13 +59,33 @@ def test_of_a_model(model64: LeViT, images64: Array) -> None:
 
 def test_zeros_of_an_activation_that_has_them(images64: Array) -> None:
     model = tiny(activation="relu")
-    (row,) = activation_statistics(model, images64, ["stages.0.blocks.0.mlp.act"]).values()
+    acts = record(model, images64, ["stages.0.blocks.0.mlp.act", "pooled"])
+    (row,) = activation_statistics(acts, "stages.0.blocks.0.mlp.act").values()
     assert 0.1 < row.zeros < 0.9
     assert row.smallest == 0
 
 
+def test_a_value_that_was_not_recorded_is_missed(model64: LeViT, images64: Array) -> None:
+    acts = record(model64, images64, "pooled")
+    with pytest.raises(ValueError, match=r"activation_statistics needs stem.act1 and .* more, which this record does"):
+        activation_statistics(acts)
+    with pytest.raises(ValueError, match=r"activation_statistics: nothing matches the pattern '\*.probz'"):
+        activation_statistics(acts, "*.probz")
+
+
+@pytest.mark.parametrize("variant", ["levit_128s", "levit_128s_a2_no_conv_stem", "levit_250k_32px"])
+def test_the_main_path_has_the_stem_s_maps_and_the_stream(variant: str) -> None:
+    names = [spec.name for spec in create_model(variant).activation_specs()]
+    expected = [
+        name
+        for name in names
+        if name == "stem.tokens" or name.startswith("stem.act") or name.endswith((".resid_mid", ".resid_post"))
+    ]
+    assert select(MAIN_PATH, names) == expected
+
+
 def test_drawing(model64: LeViT, images64: Array, rendered) -> None:
-    found = activation_statistics(model64, images64)
+    found = activation_statistics(record(model64, images64, MAIN_PATH))
     figure = draw_activation_statistics(found)
     rendered(figure)
     size, off = figure.axes

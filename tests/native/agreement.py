@@ -6,9 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from levit_ref import functional as F
+from levit_ref import ops
 from levit_ref.runtime.native import extension
 
 EPS = float(np.finfo(np.float32).eps)
@@ -20,13 +23,19 @@ sizes = st.one_of(st.integers(1, 20), st.sampled_from([23, 31, 32, 33, 47, 48, 4
 """Small ones, primes, vector widths and their neighbours."""
 
 
+BLOCK = 16384  # values in a task of the kernels that update flat arrays
+
+lengths = st.one_of(sizes, st.sampled_from([BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7]))
+"""Of flat arrays."""
+
+
 def normal(seed: int, *shape: int) -> np.ndarray:
     """Random float32 numbers."""
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
 
 def misaligned(x: np.ndarray) -> np.ndarray:
-    """A copy that starts four bytes behind an address that vectors would like."""
+    """A copy that starts four bytes after an address that vectors would like."""
     buffer = np.empty(x.size + 17, x.dtype)
     start = (-buffer.ctypes.data // 4) % 16 + 1
     y = buffer[start : start + x.size].reshape(x.shape)
@@ -43,6 +52,15 @@ def assert_close(got: np.ndarray, expected: np.ndarray, *, terms: int = 1, scale
     bound = EPS * (8 + 2 * np.sqrt(terms)) * (scale or 1.0)
     error = float(np.abs(got - expected).max())
     assert error <= bound, f"differs by {error:.2e}, {bound:.2e} allowed"
+
+
+def assert_refused_alike(operation: str, *arguments: Any, numpy: Any = ops, native: Any = F, **options: Any) -> None:
+    """The operation refuses these arguments on either backend, in the same words."""
+    with pytest.raises((TypeError, ValueError)) as expected:
+        getattr(numpy, operation)(*arguments, **options)
+    with pytest.raises(expected.type) as got:
+        getattr(native, operation)(*arguments, **options)
+    assert str(got.value) == str(expected.value)
 
 
 def assert_same_bits_for_any_threads(compute: Callable[[], Any], threads: tuple[int, ...] = (1, 2, 3)) -> None:

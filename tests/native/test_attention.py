@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import levit_ref
+from levit_ref import functional as F
 from levit_ref import ops
 from levit_ref.ops.attention import AttentionSaved
-from levit_ref import functional as F
 from levit_ref.runtime.native import extension
 from tests.native.agreement import assert_close, assert_same_bits_for_any_threads, few, misaligned, normal
 
@@ -79,12 +79,10 @@ def test_views_of_one_array_are_read_and_written_in_place() -> None:
     assert saved.k is k
     assert saved.v is v
     assert context.transpose(0, 2, 1, 3).flags.c_contiguous  # heads side by side: merging them copies nothing
-    whole = np.full((B, N, heads * (2 * D + E)), np.nan, np.float32)
-    out = columns_of_one(B, heads, N, D, E, whole)
-    *gradients, dbias = F.attention_backward(dcontext, saved, out=out)
-    assert not np.isnan(whole).any()
-    for got, given_out in zip(gradients, out, strict=True):
-        assert got is given_out
+    *gradients, dbias = F.attention_backward(dcontext, saved)
+    dqkv = F.merge_heads(*gradients)
+    assert all(np.shares_memory(dqkv, gradient) for gradient in gradients)  # columns of one array, too
+    np.testing.assert_array_equal(dqkv, ops.merge_heads(*gradients))
     copies = [np.ascontiguousarray(a) for a in (q, k, v)]
     expected = both_passes(*copies, bias, dcontext)
     for a, b in zip((context, *gradients, dbias), expected, strict=True):
@@ -99,20 +97,31 @@ def test_any_strides_and_alignment() -> None:
     for variant in (with_steps, reversed_tokens, [misaligned(a) for a in arguments]):
         for a, b in zip(both_passes(*variant), expected, strict=True):
             np.testing.assert_array_equal(a, b)
-    _, saved = F.attention_forward(*arguments[:4], scale=0.25)
-    out = [np.zeros((*a.shape[:-1], 2 * a.shape[-1]), np.float32)[..., ::2] for a in arguments[:3]]
-    F.attention_backward(arguments[4], saved, out=out)
-    for a, b in zip(out, expected[1:4], strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
-def test_nothing_beside_the_gradients_is_written() -> None:
+@pytest.mark.parametrize("N_q", [9, 4])
+def test_heads_are_merged_without_a_copy_only_where_they_lie_side_by_side(N_q: int) -> None:
+    """Keys and values have as many tokens, queries perhaps fewer: two arrays then, or columns of one."""
+    q, k, v, bias, dcontext = draw(2, 3, N_q, 9, 4, 8)
+    _, saved = F.attention_forward(q, k, v, bias, scale=0.5)
+    dq, dk, dv, _ = F.attention_backward(dcontext, saved)
+    for parts in ((dq,), (dk, dv), (dv, dk), (dk,), (dq, dk, dv) if N_q == 9 else (dk, dv)):
+        np.testing.assert_array_equal(F.merge_heads(*parts), ops.merge_heads(*parts))
+    side_by_side = (dq, dk, dv) if N_q == 9 else (dk, dv)
+    assert np.shares_memory(F.merge_heads(*side_by_side), dv)
+    assert not np.shares_memory(F.merge_heads(dv, dk), dv)
+    assert not np.shares_memory(F.merge_heads(*[part.copy() for part in side_by_side]), dv)
+
+
+def test_nothing_besides_the_gradients_is_written() -> None:
     for N_q, N_k, D, E in [(1, 1, 1, 1), (17, 33, 5, 9), (33, 15, 16, 31)]:
         q, k, v, bias, dcontext = draw(2, 2, N_q, N_k, D, E)
         _, saved = F.attention_forward(q, k, v, bias, scale=1.0)
         guarded = [np.full((2, 2, a.shape[2] + 2, a.shape[3] + 32), 7, np.float32) for a in (q, k, v)]
         inside = [g[:, :, 1:-1, 16:-16] for g in guarded]
-        F.attention_backward(dcontext, saved, out=inside)
+        extension.attention_backward(dcontext, q, k, v, np.ascontiguousarray(bias.swapaxes(1, 2)), 1.0, *inside)
+        for got, expected in zip(inside, F.attention_backward(dcontext, saved), strict=False):
+            np.testing.assert_array_equal(got, expected)
         for g, part in zip(guarded, inside, strict=True):
             part[...] = 7
             assert (g == 7).all()
@@ -279,16 +288,8 @@ def test_the_binding_refuses_what_the_kernel_cannot_read(changes: dict[str, np.n
 
 
 def test_gradients_that_cannot_be_written_are_refused() -> None:
-    q, k, v, bias, dcontext = draw(1, 2, 3, 4, 5, 6)
-    _, saved = F.attention_forward(q, k, v, bias, scale=1.0)
+    q, k, v, _, dcontext = draw(1, 2, 3, 4, 5, 6)
     read_only = [np.empty_like(a) for a in (q, k, v)]
     read_only[1].flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
-        F.attention_backward(dcontext, saved, out=read_only)
-    for module in (F, ops):
-        with pytest.raises(ValueError, match=r"attention_backward: out dk has shape \(1, 2, 3, 5\), expected"):
-            module.attention_backward(dcontext, saved, out=(q, q, v))
-        with pytest.raises(TypeError, match=r"v is float32 but out dv is float64"):
-            module.attention_backward(dcontext, saved, out=(q, k, v.astype(np.float64)))
-        with pytest.raises(ValueError, match="out must be three arrays, dq, dk and dv, got 2"):
-            module.attention_backward(dcontext, saved, out=(q, k))
+        extension.attention_backward(dcontext, q, k, v, None, 1.0, *read_only)

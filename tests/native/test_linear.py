@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from levit_ref import ops
 from levit_ref import functional as F
+from levit_ref import ops
 from levit_ref.runtime.native import extension
 from tests.native.agreement import assert_close, assert_same_bits_for_any_threads, few, misaligned, normal, sizes
 
@@ -18,7 +18,7 @@ def double(*arrays: np.ndarray | None) -> list[np.ndarray | None]:
 
 
 @few
-@given(M=sizes, C_in=sizes, C_out=sizes, with_bias=st.booleans(), activation=st.sampled_from(ops.ACTIVATIONS))
+@given(M=sizes, C_in=sizes, C_out=sizes, with_bias=st.booleans(), activation=st.sampled_from(list(ops.ACTIVATIONS)))
 def test_forward_and_backward(M: int, C_in: int, C_out: int, with_bias: bool, activation: str) -> None:
     x, weight, dy = normal(0, M, C_in), normal(1, C_out, C_in), normal(2, M, C_out)
     bias = normal(3, C_out) if with_bias else None

@@ -9,11 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from levit_ref import ops
 from levit_ref import functional as F
+from levit_ref import ops
 from levit_ref.runtime.native import extension
-from tests.native.agreement import assert_close, assert_same_bits_for_any_threads, few, misaligned, normal, sizes
-from tests.native.test_elementwise import assert_refused_alike
+from tests.native.agreement import (
+    assert_close,
+    assert_refused_alike,
+    assert_same_bits_for_any_threads,
+    few,
+    misaligned,
+    normal,
+    sizes,
+)
 
 spreads = st.sampled_from([1.0, 10.0, 1000.0])
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 import levit_ref
 from levit_ref.data import Augmentation, Batch, make_batch, normalise
 from levit_ref.runtime.native import extension
-from levit_ref.runtime.native.pictures import augment
 from tests.native.agreement import assert_same_bits_for_any_threads, few, normal
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
@@ -106,7 +105,7 @@ def test_nothing_beyond_the_pictures_is_read() -> None:
     some[...] = 7
     values = np.arange(3 * 256, dtype=np.float32).reshape(3, 256)
     for windows in (np.zeros((2, 2), np.int64), np.full((2, 2), 8)):
-        images = augment(some, values, windows=windows, padding=4, fill="reflect", flipped=np.array([True, False]))
+        images = kernel(some, values, windows=windows, padding=4, reflect=True, flipped=np.array([True, False]))
         np.testing.assert_array_equal(images, np.broadcast_to(values[:, 7, None, None], (2, 3, 5, 5)))
 
 
@@ -114,7 +113,14 @@ def test_values_are_passed_on_whatever_they_are() -> None:
     values = normal(0, 3, 256)
     values[0, 0], values[1, 5], values[2, 9] = np.nan, np.inf, -0.0
     some = pictures(3, 6, 6)
-    np.testing.assert_array_equal(augment(some, values), values[np.arange(3)[:, None, None], some])
+    np.testing.assert_array_equal(kernel(some, values), values[np.arange(3)[:, None, None], some])
+
+
+def kernel(some: np.ndarray, values: np.ndarray, **changes: object) -> np.ndarray:
+    """The binding, with everything switched off that is not given."""
+    off = {"windows": None, "padding": 0, "reflect": False, "flipped": None, "boxes": None, "box_side": 0}
+    images: np.ndarray = extension.augment(some, values, **{**off, **changes})
+    return images.transpose(0, 3, 1, 2)
 
 
 def arguments(**changes: object) -> dict[str, object]:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from levit_ref import ops
 from levit_ref import functional as F
+from levit_ref import ops
 from levit_ref.runtime.native import extension
 from tests.native.agreement import assert_same_bits_for_any_threads, few, misaligned, normal
 

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from levit_ref import ops
 from levit_ref import functional as F
+from levit_ref import ops
 from tests.native.agreement import EPS, assert_close, assert_same_bits_for_any_threads, few, misaligned, normal, sizes
 
 

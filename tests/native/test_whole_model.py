@@ -17,7 +17,7 @@ import pytest
 
 import levit_ref
 from levit_ref.checkpoints import read_file
-from levit_ref.nn import FunctionTap, LeViT, no_tap
+from levit_ref.nn import FunctionTap, LeViT, no_tap, separate_pass
 from levit_ref.nn.tap import Tap
 from levit_ref.ops import cross_entropy_backward, cross_entropy_forward
 from levit_ref.runtime.native import extension
@@ -61,8 +61,7 @@ def weights(name: str) -> Arrays:
         if parameter.data.ndim == 1 or parameter_name.endswith("attention_biases"):
             mean = 0 if "bias" in parameter_name.rpartition(".")[2] else 1
             parameter.data = mean + rng.uniform(-0.4, 0.4, parameter.shape)
-    with levit_ref.use_backend("numpy"), model.inference():
-        model.train()
+    with levit_ref.use_backend("numpy"), separate_pass(keeps=False):
         model(rng.standard_normal((32, 3, *model.image_size)))
     for buffer_name, buffer in model.named_buffers():  # a tenth of the way to the batch's, from 0 and 1
         if buffer_name.endswith("running_mean"):

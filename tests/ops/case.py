@@ -95,8 +95,8 @@ def arrays_in(saved: Any) -> Iterator[npt.NDArray[Any]]:
     """Every array in what a forward function saved."""
     if isinstance(saved, np.ndarray):
         yield saved
-    elif isinstance(saved, tuple):
-        for entry in saved:
+    elif isinstance(saved, tuple) or hasattr(saved, "__dict__"):
+        for entry in saved if isinstance(saved, tuple) else vars(saved).values():
             yield from arrays_in(entry)
 
 

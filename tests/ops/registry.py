@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from levit_ref import ops
 from tests.gradcheck import LARGEST_STEP
 from tests.ops.case import Array, Example, OpCase, Sizes
+from tests.ops.composed import batch_norm_backward, batch_norm_forward
 from tests.ops.registry_losses import LOSSES
 
 Generator = np.random.Generator
@@ -69,12 +70,19 @@ EPS = st.sampled_from([1e-5, 1e-3])
 
 
 def make_conv(
-    rng: Generator, B: int, C_in: int, C_out: int, kernel: tuple[int, int], extra: tuple[int, int], **options: Any
+    rng: Generator,
+    B: int,
+    C_in: int,
+    C_out: int,
+    kernel: tuple[int, int],
+    extra: tuple[int, int],
+    bias: bool,
+    **options: Any,
 ) -> Example:
     (kH, kW), (pH, pW) = kernel, options["padding"]
     H, W = max(1, kH - 2 * pH) + extra[0], max(1, kW - 2 * pW) + extra[1]
-    x, weight = rng.standard_normal((B, C_in, H, W)), rng.standard_normal((C_out, C_in, kH, kW))
-    return Example({"x": x, "weight": weight}, options)
+    arrays = {"x": rng.standard_normal((B, C_in, H, W)), "weight": rng.standard_normal((C_out, C_in, kH, kW))}
+    return Example(arrays | ({"bias": rng.standard_normal(C_out)} if bias else {}), options)
 
 
 def make_linear(rng: Generator, leading: tuple[int, ...], C_in: int, C_out: int, bias: bool) -> Example:
@@ -149,11 +157,37 @@ def torch_subsample(x: torch.Tensor, resolution: tuple[int, int], stride: int) -
 
 def make_residual(rng: Generator, shape: tuple[int, ...], drop: float | None) -> Example:
     arrays = {"x": rng.standard_normal(shape), "branch": rng.standard_normal(shape)}
-    return Example(arrays, {} if drop is None else {"factor": ops.drop_path_factor(rng, shape[0], drop, np.float64)})
+    return Example(
+        arrays, {} if drop is None else {"factor": ops.drop_path_factor(rng.random(shape[0]), drop, np.float64)}
+    )
 
 
 def torch_residual(x: torch.Tensor, branch: torch.Tensor, factor: torch.Tensor | None = None) -> torch.Tensor:
     return x + branch if factor is None else torch.einsum("b...,b->b...", branch, factor) + x
+
+
+def conv_case(name: str, bias: bool) -> OpCase:
+    return OpCase(
+        name,
+        ops.conv2d_forward,
+        ops.conv2d_backward,
+        F.conv2d,
+        make_conv,
+        sizes(
+            B=(1, 3),
+            C_in=(1, 4),
+            C_out=(1, 4),
+            kernel=pairs(1, 4),
+            extra=pairs(0, 5),  # rows and columns beyond the smallest image that the kernel fits on
+            bias=st.just(bias),
+            stride=pairs(1, 3),
+            padding=pairs(0, 2),
+        ),
+        {
+            "B": 2, "C_in": 3, "C_out": 4, "kernel": (3, 2), "extra": (3, 4), "bias": bias, "stride": (2, 1),
+            "padding": (1, 0),
+        },
+    )  # fmt: skip
 
 
 def linear_case(name: str, bias: bool) -> OpCase:
@@ -169,8 +203,8 @@ def batch_norm_case(name: str, training: bool, channel_axis: int) -> OpCase:
     leading, typical_leading = (images, (2, 3, 4)) if channel_axis == 1 else (tokens, (3, 4))
     return OpCase(
         name,
-        ops.batch_norm_forward,
-        ops.batch_norm_backward,
+        batch_norm_forward,
+        batch_norm_backward,
         torch_batch_norm,
         make_batch_norm,
         sizes(leading=leading, C=(1, 5), eps=EPS, training=st.just(training), channel_axis=st.just(channel_axis)),
@@ -204,23 +238,8 @@ CASES: tuple[OpCase, ...] = (
     activation("silu", F.silu),
     activation("gelu", F.gelu),
     activation("identity", torch.clone, hands_dy_on=("x",)),
-    OpCase(
-        "conv2d",
-        ops.conv2d_forward,
-        ops.conv2d_backward,
-        F.conv2d,
-        make_conv,
-        sizes(
-            B=(1, 3),
-            C_in=(1, 4),
-            C_out=(1, 4),
-            kernel=pairs(1, 4),
-            extra=pairs(0, 5),  # rows and columns beyond the smallest image that the kernel fits on
-            stride=pairs(1, 3),
-            padding=pairs(0, 2),
-        ),
-        {"B": 2, "C_in": 3, "C_out": 4, "kernel": (3, 2), "extra": (3, 4), "stride": (2, 1), "padding": (1, 0)},
-    ),
+    conv_case("conv2d", bias=False),
+    conv_case("conv2d_with_bias", bias=True),
     linear_case("linear", bias=True),
     linear_case("linear_without_bias", bias=False),
     batch_norm_case("batch_norm_training", training=True, channel_axis=-1),

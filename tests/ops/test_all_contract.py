@@ -28,7 +28,9 @@ def results(case: OpCase, example: Example, dy: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("suffix", ["_forward", "_backward"])
 def test_every_operation_is_in_the_registry(suffix: str) -> None:
-    public = {name for name in ops.__all__ if name.endswith(suffix)}
+    by_name = {"activation_forward", "activation_backward"}  # of the activations, each of which has a case
+    in_two = {"batch_norm_backward_sums"}
+    public = {name for name in ops.__all__ if name.endswith(suffix)} - by_name - in_two
     covered = {case.forward.__name__ if suffix == "_forward" else case.backward.__name__ for case in CASES}
     assert covered == public
     assert len({case.name for case in CASES}) == len(CASES)

@@ -153,27 +153,6 @@ def test_what_the_tap_returns_flows_on(qkvb: tuple[Array, Array, Array, Array], 
     assert dv.any()
 
 
-def test_gradients_are_written_where_they_are_wanted(qkvb: tuple[Array, Array, Array, Array]) -> None:
-    q, k, v, bias = qkvb
-    context, saved = attention_forward(q, k, v, bias, scale=0.3)
-    kv = np.full((2, 6, 3 * (5 + 7)), np.nan)  # k and v are columns of one array in LeViT
-    by_head = kv.reshape(2, 6, 3, 5 + 7).transpose(0, 2, 1, 3)
-    out = np.full_like(q, np.nan), by_head[..., :5], by_head[..., 5:]
-    *gradients, dbias = attention_backward(np.ones_like(context), saved, out=out)
-    for got, given in zip(gradients, out, strict=True):
-        assert got is given
-    for got, expected in zip((*out, dbias), attention_backward(np.ones_like(context), saved), strict=True):
-        np.testing.assert_allclose(got, expected, rtol=1e-13)
-    for wrong, message in [
-        (out[:2], "out must be three arrays, dq, dk and dv, got 2"),
-        ((out[0], out[0], out[2]), r"out dk has shape \(2, 3, 4, 5\), expected \(2, 3, 6, 5\)"),
-    ]:
-        with pytest.raises(ValueError, match="attention_backward: " + message):
-            attention_backward(np.ones_like(context), saved, out=wrong)
-    with pytest.raises(TypeError, match="attention_backward: v is float64 but out dv is float32"):
-        attention_backward(np.ones_like(context), saved, out=(*out[:2], out[2].astype(np.float32)))
-
-
 def test_probabilities_that_were_not_kept_are_computed_again(qkvb: tuple[Array, Array, Array, Array]) -> None:
     context, saved = attention_forward(*qkvb, scale=0.3)
     again = attention_backward(np.ones_like(context), saved._replace(probs=None))

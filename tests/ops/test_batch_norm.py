@@ -10,8 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from levit_ref.ops import batch_norm_backward, batch_norm_forward, update_running_statistics
+from levit_ref.ops import batch_norm_backward as apply_backward
+from levit_ref.ops import batch_norm_backward_sums, batch_norm_statistics, update_running_statistics
 from tests.ops.case import Array, relative_error
+from tests.ops.composed import batch_norm_backward, batch_norm_forward
 
 
 def normalise(x: Array, *, training: bool = True, channel_axis: int = -1, **options: Any) -> Any:
@@ -69,7 +71,7 @@ def test_inference_takes_a_batch_of_one() -> None:
 def test_running_statistics_over_steps_as_pytorch_keeps_them(
     images: bool, dtype: type[np.floating[Any]], limit: float, batch: int, channels: int, seed: int
 ) -> None:
-    """Five training steps and one inference, module beside functions, with their default momentum and eps."""
+    """Five training steps and one inference, module and functions side by side, with their default momentum and eps."""
     rng = np.random.default_rng(seed)
     module = (torch.nn.BatchNorm2d if images else torch.nn.BatchNorm1d)(channels, dtype=torch.tensor(dtype(0)).dtype)
     weight, bias = (module.weight.detach().numpy(), module.bias.detach().numpy())
@@ -82,7 +84,7 @@ def test_running_statistics_over_steps_as_pytorch_keeps_them(
             x = x.reshape(batch, channels, 15)
         y, saved = batch_norm_forward(x, weight, bias, mean, var, training=training, channel_axis=1)
         if training:
-            mean, var = update_running_statistics(mean, var, saved)
+            mean, var = update_running_statistics(mean, var, *batch_norm_statistics(x, channel_axis=1), saved.count)
         assert relative_error(y, module(torch.tensor(x)).detach().numpy()) < limit
         buffers = module.state_dict()
         assert relative_error(mean, buffers["running_mean"].numpy()) < limit
@@ -91,20 +93,59 @@ def test_running_statistics_over_steps_as_pytorch_keeps_them(
 
 
 def test_the_running_variance_is_the_unbiased_one() -> None:
-    _, saved = normalise(np.array([[1.0], [3.0]]))  # mean 2, variance 1 (divided by 2), 2 (divided by 1)
-    mean, var = update_running_statistics(np.array([10.0]), np.array([20.0]), saved)
+    batch = batch_norm_statistics(np.array([[1.0], [3.0]]))  # mean 2, variance 1 (divided by 2), 2 (divided by 1)
+    mean, var = update_running_statistics(np.array([10.0]), np.array([20.0]), *batch, 2)
     np.testing.assert_allclose([mean[0], var[0]], [0.9 * 10 + 0.1 * 2, 0.9 * 20 + 0.1 * 2], rtol=1e-15)
-    mean, var = update_running_statistics(np.array([10.0]), np.array([20.0]), saved, momentum=1.0)
+    mean, var = update_running_statistics(np.array([10.0]), np.array([20.0]), *batch, 2, momentum=1.0)
     np.testing.assert_allclose([mean[0], var[0]], [2, 2], rtol=1e-15)
 
 
 def test_running_statistics_are_new_arrays_of_the_same_dtype() -> None:
-    _, saved = normalise(np.array([[1.0], [3.0]], np.float32))
+    batch = batch_norm_statistics(np.array([[1.0], [3.0]], np.float32))
     before = np.zeros(1, np.float32), np.ones(1, np.float32)
     for array in before:
         array.flags.writeable = False
-    after = update_running_statistics(*before, saved, momentum=np.float64(0.1))
+    after = update_running_statistics(*before, *batch, 2, momentum=np.float64(0.1))
     assert [a.dtype for a in after] == [np.float32, np.float32]
+
+
+@pytest.mark.parametrize("activation", ["identity", "silu"])
+def test_a_batch_in_two_parts_whose_sums_are_added_in_between(activation: str, rng: np.random.Generator) -> None:
+    """As several processes do it: each has a part of the batch, and only sums travel."""
+    x, dy = 2 * rng.standard_normal((7, 5, 3)) + 1, rng.standard_normal((7, 5, 3))
+    weight, bias = rng.standard_normal(3), rng.standard_normal(3)
+    y, saved = batch_norm_forward(x, weight, bias, bias, bias, training=True, activation=activation)
+    dx, dweight, dbias = batch_norm_backward(dy, saved)
+    assert saved.count == 35
+    mean, variance = batch_norm_statistics(x)
+
+    parts = []
+    for part in slice(0, 3), slice(3, 7):
+        y_part, saved_part = batch_norm_forward(
+            x[part], weight, bias, mean, variance, training=False, activation=activation
+        )
+        np.testing.assert_allclose(y_part, y[part], rtol=1e-12)
+        parts.append((saved_part.saved, batch_norm_backward_sums(dy[part], saved_part.saved)))
+    all_dweight, all_dbias = (sum(sums[i] for _, sums in parts) for i in (0, 1))
+    np.testing.assert_allclose(all_dweight, dweight, rtol=1e-12)
+    np.testing.assert_allclose(all_dbias, dbias, rtol=1e-12)
+    whole = [
+        apply_backward(sums._replace(dweight=all_dweight, dbias=all_dbias), saved_part, count=35)
+        for saved_part, sums in parts
+    ]
+    np.testing.assert_allclose(np.concatenate(whole), dx, rtol=1e-11, atol=1e-13)
+
+
+def test_an_activation_whose_gradient_is_left_to_the_second_operation(rng: np.random.Generator) -> None:
+    x, dy = rng.standard_normal((6, 3)), rng.standard_normal((6, 3))
+    one, zero = np.ones(3), np.zeros(3)
+    _, composed = batch_norm_forward(x, one, zero, zero, one, training=True, activation="silu")
+    saved, count = composed.saved, composed.count
+    sums = batch_norm_backward_sums(dy, saved)
+    expected = apply_backward(sums, saved, count)
+    np.testing.assert_array_equal(apply_backward(sums._replace(dy=dy, activation="silu"), saved, count), expected)
+    later = apply_backward(sums._replace(dy=dy, activation="silu"), saved._replace(normalised=None), count)
+    np.testing.assert_array_equal(later, expected)
 
 
 def test_two_values_of_a_channel() -> None:
@@ -145,7 +186,7 @@ def test_a_mean_far_from_zero_costs_no_digits(rng: np.random.Generator) -> None:
 
 
 def test_many_rows_in_single_precision(rng: np.random.Generator) -> None:
-    """128 maps of 112 x 112, as behind the first convolution: rounding must not pile up over 1.6 million rows."""
+    """128 maps of 112 x 112, as after the first convolution: rounding must not pile up over 1.6 million rows."""
     x = 2 * rng.standard_normal((128 * 112 * 112, 2), np.float32) + 3
     dy = rng.standard_normal(x.shape, np.float32)
     y, saved = normalise(x)
@@ -171,20 +212,25 @@ def test_a_batch_of_one_is_fine_where_it_has_several_tokens(rng: np.random.Gener
 
 def test_refusals() -> None:
     ones = np.ones(3)
-    for wrong, name in enumerate(("weight", "bias", "running_mean", "running_var")):
+    for wrong, name in enumerate(("weight", "bias", "mean", "variance")):
         vectors = [np.ones(1) if number == wrong else ones for number in range(4)]
         with pytest.raises(ValueError, match=rf"batch_norm: {name} has shape \(1,\), expected \(3,\) .*3 channels"):
-            batch_norm_forward(np.ones((4, 3)), *vectors, training=True)
+            batch_norm_forward(np.ones((4, 3)), *vectors, training=False)
     with pytest.raises(ValueError, match=r"channel_axis is 2, but x has only 2 axes \(shape \(4, 3\)\)"):
         batch_norm_forward(np.ones((4, 3)), ones, ones, ones, ones, training=True, channel_axis=2)
 
 
 def test_refusals_of_the_running_statistics() -> None:
-    _, saved = normalise(np.ones((4, 3)), training=False)
-    with pytest.raises(ValueError, match="training=False"):
-        update_running_statistics(np.zeros(3), np.ones(3), saved)
-    _, saved = normalise(np.ones((4, 3)))
+    batch = np.zeros(3), np.ones(3), 4
     with pytest.raises(ValueError, match=r"running_var has shape \(1,\), expected \(3,\)"):
-        update_running_statistics(np.zeros(3), np.ones(1), saved)
+        update_running_statistics(np.zeros(3), np.ones(1), *batch)
     with pytest.raises(TypeError, match="running_var is float32 but running_mean is float64"):
-        update_running_statistics(np.zeros(3), np.ones(3, np.float32), saved)
+        update_running_statistics(np.zeros(3), np.ones(3, np.float32), *batch)
+
+
+def test_refusals_of_the_second_backward_operation() -> None:
+    _, composed = normalise(np.ones((4, 3)))
+    saved, count = composed.saved, composed.count
+    sums = batch_norm_backward_sums(np.ones((4, 3)), saved)
+    with pytest.raises(ValueError, match=r"batch_norm_backward: dbias has shape \(1,\), expected \(3,\)"):
+        apply_backward(sums._replace(dbias=np.ones(1)), saved, count)

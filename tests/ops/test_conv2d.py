@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from levit_ref.ops import conv2d_backward, conv2d_forward, conv2d_output_size, linear_backward, linear_forward
+from levit_ref.ops import (
+    ACTIVATIONS,
+    conv2d_backward,
+    conv2d_forward,
+    conv2d_output_size,
+    linear_backward,
+    linear_forward,
+)
 from tests.ops.case import Array, relative_error, upstream
 from tests.ops.registry import CASES
 
@@ -26,7 +33,7 @@ def test_worked_by_hand() -> None:
     # 6 7 8
     np.testing.assert_array_equal(y, [[[[0 + 2 - 4, 1 + 4 - 5], [3 + 8 - 7, 4 + 10 - 8]]]])
 
-    dx, dweight = conv2d_backward(np.array([[[[1.0, 0.0], [0.0, 10.0]]]]), saved)
+    dx, dweight, _ = conv2d_backward(np.array([[[[1.0, 0.0], [0.0, 10.0]]]]), saved)
     np.testing.assert_array_equal(dx, [[[[1, 2, 0], [0, -1 + 10, 20], [0, 0, -10]]]])
     np.testing.assert_array_equal(dweight, [[[[0 + 40, 1 + 50], [3 + 70, 4 + 80]]]])
 
@@ -60,7 +67,7 @@ def test_the_formulas_of_the_docstrings(sizes: dict[str, Any], seed: int) -> Non
     example = CONV.example(seed, sizes=sizes)
     y, saved = CONV.run(example)
     dy = upstream(y, seed)
-    results = (y, *conv2d_backward(dy, saved))
+    results = (y, *conv2d_backward(dy, saved)[:2])
     expected = loops(**example.arrays, dy=dy, stride=sizes["stride"], padding=sizes["padding"])
     for name, actual, wanted in zip(("y", "dx", "dweight"), results, expected, strict=True):
         assert relative_error(actual, wanted) < 1e-12, name
@@ -70,20 +77,18 @@ def test_a_1x1_convolution_is_a_linear_layer(rng: np.random.Generator) -> None:
     x, weight = rng.standard_normal((2, 3, 4, 5)), rng.standard_normal((6, 3, 1, 1))
     y, saved = conv2d_forward(x, weight)
     dy = rng.standard_normal(y.shape)
-    dx, dweight = conv2d_backward(dy, saved)
+    dx, dweight, _ = conv2d_backward(dy, saved)
 
     y_linear, saved_linear = linear_forward(np.moveaxis(x, 1, -1), weight[:, :, 0, 0])
     dx_linear, dweight_linear, _ = linear_backward(np.moveaxis(dy, 1, -1), saved_linear)
     np.testing.assert_allclose(y, np.moveaxis(y_linear, -1, 1), rtol=1e-12)
-    assert dx is not None
     np.testing.assert_allclose(dx, np.moveaxis(dx_linear, -1, 1), rtol=1e-12)
     np.testing.assert_allclose(dweight[:, :, 0, 0], dweight_linear, rtol=1e-12, atol=1e-13)
 
 
 def test_pixels_that_no_kernel_touches_have_no_gradient(rng: np.random.Generator) -> None:
     y, saved = conv2d_forward(rng.standard_normal((1, 1, 5, 6)), np.ones((1, 1, 2, 2)), stride=3)
-    dx, _ = conv2d_backward(np.ones_like(y), saved)
-    assert dx is not None
+    dx, *_ = conv2d_backward(np.ones_like(y), saved)
     touched = np.array([1, 1, 0, 1, 1, 0])
     np.testing.assert_array_equal(dx[0, 0], np.outer(touched[:5], touched))
 
@@ -98,7 +103,7 @@ def test_one_number_stands_for_rows_and_columns(rng: np.random.Generator) -> Non
 def test_without_dx_the_weight_gradient_is_the_same(rng: np.random.Generator) -> None:
     y, saved = conv2d_forward(rng.standard_normal((2, 3, 5, 5)), rng.standard_normal((4, 3, 3, 3)), padding=1)
     dy = rng.standard_normal(y.shape)
-    dx, dweight = conv2d_backward(dy, saved, need_dx=False)
+    dx, dweight, _ = conv2d_backward(dy, saved, need_dx=False)
     assert dx is None
     np.testing.assert_array_equal(dweight, conv2d_backward(dy, saved)[1])
 
@@ -136,3 +141,37 @@ def test_the_stem_of_levit_quarters_a_picture_twice() -> None:
 def test_refusals(shape: tuple[int, ...], weight_shape: tuple[int, ...], options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match="conv2d: " + message):
         conv2d_forward(np.ones(shape), np.ones(weight_shape), **options)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_bias_and_activation_are_the_operations_by_themselves(activation: str, rng: np.random.Generator) -> None:
+    x, weight, bias = rng.standard_normal((2, 3, 5, 6)), rng.standard_normal((4, 3, 3, 3)), rng.standard_normal(4)
+    fused, saved = conv2d_forward(x, weight, bias, stride=2, padding=1, activation=activation)
+    plain, saved_plain = conv2d_forward(x, weight, stride=2, padding=1)
+    shifted = plain + bias[:, None, None]
+    y, saved_act = ACTIVATIONS[activation].forward(shifted)
+    np.testing.assert_allclose(fused, y, rtol=1e-12, atol=1e-14)
+    dy = rng.standard_normal(y.shape)
+    dshifted = ACTIVATIONS[activation].backward(dy, saved_act)
+    dx, dweight, dbias = conv2d_backward(dy, saved)
+    assert dbias is not None
+    for got, expected in zip((dx, dweight), conv2d_backward(dshifted, saved_plain)[:2], strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(dbias, dshifted.sum(axis=(0, 2, 3)), rtol=1e-11, atol=1e-13)
+
+
+def test_patches_that_were_not_kept_are_gathered_again(rng: np.random.Generator) -> None:
+    y, saved = conv2d_forward(rng.standard_normal((2, 3, 5, 5)), rng.standard_normal((4, 3, 3, 3)), padding=1)
+    dy = rng.standard_normal(y.shape)
+    for got, expected in zip(
+        conv2d_backward(dy, saved._replace(patches=None))[:2], conv2d_backward(dy, saved)[:2], strict=True
+    ):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_refusals_of_bias_and_activation() -> None:
+    x, weight = np.ones((1, 2, 5, 5)), np.ones((4, 2, 3, 3))
+    with pytest.raises(ValueError, match=r"conv2d: bias has shape \(2,\), expected \(4,\)"):
+        conv2d_forward(x, weight, np.ones(2))
+    with pytest.raises(ValueError, match=r"conv2d: activation must be one of .*, got 'tanh'"):
+        conv2d_forward(x, weight, activation="tanh")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from levit_ref.ops import batch_norm_backward, batch_norm_forward, layer_norm_backward, layer_norm_forward
+from levit_ref.ops import layer_norm_backward, layer_norm_forward
 from tests.ops.case import relative_error
+from tests.ops.composed import batch_norm_backward, batch_norm_forward
 
 
 def test_worked_by_hand() -> None:

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from levit_ref.ops._rows import CHUNK
 from levit_ref.training.ema import Ema
-from levit_ref.training.flat import CHUNK
 
 
 def arrays(size=CHUNK + 7, statistics=5, dtype=np.float64):

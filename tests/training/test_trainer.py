@@ -14,7 +14,7 @@ from rich.console import Console
 from levit_ref.checkpoints import load_model
 from levit_ref.evaluation import evaluate
 from levit_ref.nn import LeViT
-from levit_ref.nn.module import RELEASED
+from levit_ref.nn.memory import GIVEN_BACK, current_pass
 from levit_ref.runtime import BACKENDS, describe_backend, get_backend
 from levit_ref.training import Progress, TrainConfig
 from levit_ref.training.metrics import MetricsLog, read_metrics
@@ -109,13 +109,14 @@ def test_the_seed_decides(tmp_path):
 
 def test_a_step_gives_memory_back_as_it_goes(tmp_path, monkeypatch):
     kept = []
-    backward = LeViT.backward_parameters
+    backward = LeViT.backward_heads
 
     def noting(model, *gradient):
-        backward(model, *gradient)
-        kept.append([name for name, m in model.named_modules() if m._saved is not None and m._saved is not RELEASED])
+        assert backward(model, *gradient) is None  # nor is there a gradient of the images
+        here = [(name, current_pass().remembered(module)) for name, module in model.named_modules()]
+        kept.append([name for name, saved in here if saved is not None and saved is not GIVEN_BACK])
 
-    monkeypatch.setattr(LeViT, "backward_parameters", noting)
+    monkeypatch.setattr(LeViT, "backward_heads", noting)
     run(tmp_path / "run", epochs=1)
     assert kept == [[]] * 7
 

@@ -1,8 +1,4 @@
-"""What all figures share: size, colours that the common forms of colour blindness tell apart, pictures under maps.
-
-A figure of the default width is 800 pixels wide. Figures are not made through pyplot, whose list of figures is global
-state; ``figure.savefig`` writes one, and a notebook shows one that a cell ends with.
-"""
+"""What the figures of this package share: axes, pictures under maps of tokens, marks, and scales of colours."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from levit_ref.figures import HEAT, ORANGE, WIDTH, new_figure
 from levit_ref.nn import TokenGrid
 from levit_ref.ops import Array
 
@@ -20,30 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
     AnyFigure: TypeAlias = Figure | SubFigure
-
-WIDTH = 8.0
-"""Inches, at ``DPI`` dots an inch."""
-DPI = 100
-
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
-"""Okabe and Ito's palette, the strong colours first."""
-BLUE, ORANGE, GREEN, PINK = OKABE_ITO[:4]
-
-HEAT = "viridis"
-"""For what starts at zero."""
-SIGNED = "PuOr_r"
-"""For what has a sign: purple below zero, white, orange above."""
-
-
-def new_figure(height: float, width: float = WIDTH) -> Figure:
-    """An empty figure, sizes in inches."""
-    # here and not above: matplotlib takes longer to import than all of this package
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def single_axes(ax: Axes | None, height: float, width: float = WIDTH) -> Axes:
@@ -62,12 +35,12 @@ def grid_of_axes(
 ) -> tuple[AnyFigure, Any]:
     """A figure and (rows, columns) axes in it without ticks: pictures side by side.
 
-    A new figure is as high as pictures ``tall`` times as high as wide need, titles and a bar at the right included,
-    and ``extra`` inches for each row.
+    A new figure has room for pictures whose height is ``tall`` times their width, for titles, a bar at the right, and
+    ``extra`` inches for each row.
     """
     if figure is None:
         height = 0.4 + rows * (0.3 + extra + tall * min(2.6, (WIDTH - 0.9) / columns))
-        figure = new_figure(max(2.1, height))  # the text beside a bar has to fit
+        figure = new_figure(max(2.1, height))  # the text next to a bar has to fit
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat:
         ax.set_xticks([])
@@ -109,7 +82,7 @@ def show_picture(ax: Axes, picture: npt.NDArray[Any], *, grey: bool = False) -> 
 def show_tokens(
     ax: Axes, picture: npt.NDArray[Any], values: Array, grid: TokenGrid, *, alpha: float = 0.65, **style: Any
 ) -> AxesImage:
-    """Draw a map of tokens over a grey picture, each token around the pixel on which it stands."""
+    """Draw a map of tokens over a grey picture, each token around the pixel that it is centred on."""
     show_picture(ax, picture, grey=True)
     H, W = picture.shape[1:]
     image = ax.imshow(values, extent=grid.extent, alpha=alpha, interpolation="nearest", **{"cmap": HEAT, **style})
@@ -118,14 +91,14 @@ def show_tokens(
 
 
 def mark_token(ax: Axes, grid: TokenGrid, token: tuple[int, int]) -> None:
-    """Mark a token by a ring that is seen on dark and on light ground."""
+    """Mark a token with a ring that is visible on dark and on light ground."""
     y, x = grid.centre(token)
     for colour, width in (("black", 3.2), (ORANGE, 1.6)):
         ax.plot(x, y, "o", ms=8, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=width, clip_on=False)
 
 
 def mark_point(ax: Axes, grid: TokenGrid, token: tuple[int, int]) -> None:
-    """Mark a token by a small cross, where a ring would hide what is to be seen."""
+    """Mark a token with a small cross, where a ring would hide the map."""
     y, x = grid.centre(token)
     for colour, width in (("black", 3.0), ("white", 1.2)):
         ax.plot(x, y, "+", ms=8, markeredgecolor=colour, markeredgewidth=width, clip_on=False)

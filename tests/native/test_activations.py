@@ -1,4 +1,4 @@
-"""The exponential, the activations and the residual sum against NumPy."""
+"""The exponential and the activations against NumPy."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from levit_ref import ops
 from levit_ref import functional as F
+from levit_ref import ops
 from levit_ref.runtime.native import extension
 from tests.native.agreement import assert_close, assert_same_bits_for_any_threads, few, misaligned, normal, sizes
 
@@ -20,11 +20,11 @@ every_activation = pytest.mark.parametrize("name", KERNELS)
 
 
 def forward(name: str) -> Callable[[Any], tuple[Any, Any]]:
-    return getattr(F, f"{name}_forward")
+    return lambda x: F.activation_forward(x, name)
 
 
 def backward(name: str) -> Callable[[Any, Any], Any]:
-    return getattr(F, f"{name}_backward")
+    return lambda dy, saved: F.activation_backward(dy, saved, name)
 
 
 # --- the exponential --------------------------------------------------------------------------------------------------
@@ -107,65 +107,13 @@ def test_what_numpy_serves_and_refuses(name: str) -> None:
         assert_refused_alike(f"{name}_backward", *arguments)
 
 
-def assert_refused_alike(operation: str, *arguments: Any, **options: Any) -> None:
+def assert_refused_alike(operation: str, *arguments: Any) -> None:
+    name, _, direction = operation.rpartition("_")
     with pytest.raises((TypeError, ValueError)) as expected:
-        getattr(ops, operation)(*arguments, **options)
+        getattr(ops, operation)(*arguments)
     with pytest.raises(expected.type) as got:
-        getattr(F, operation)(*arguments, **options)
+        getattr(F, f"activation_{direction}")(*arguments, name)
     assert str(got.value) == str(expected.value)
-
-
-# --- the residual sum -------------------------------------------------------------------------------------------------
-
-
-@few
-@given(B=sizes, N=st.integers(1, 9), C=sizes, with_factor=st.booleans())
-def test_residual(B: int, N: int, C: int, with_factor: bool) -> None:
-    x, branch, dy = normal(0, B, N, C), normal(1, B, N, C), normal(2, B, N, C)
-    factor = ops.drop_path_factor(np.random.default_rng(B), B, 0.3, np.float32) if with_factor else None
-    y, saved = F.residual_forward(x, branch, factor)
-    expected, saved_numpy = ops.residual_forward(x, branch, factor)
-    assert_close(y, expected, scale=8)
-    dx, dbranch = F.residual_backward(dy, saved)
-    assert dx is dy
-    np.testing.assert_array_equal(dbranch, ops.residual_backward(dy, saved_numpy)[1])
-    np.testing.assert_array_equal(F.residual_backward(dy, saved_numpy)[1], dbranch)
-    np.testing.assert_array_equal(ops.residual_backward(dy, saved)[1], dbranch)
-
-
-def test_a_dropped_branch_leaves_the_picture_as_it_was() -> None:
-    x, branch = normal(0, 3, 7, 5), normal(1, 3, 7, 5)
-    y, _ = F.residual_forward(x, branch, np.array([0, 2, 0], np.float32))
-    np.testing.assert_array_equal(y[[0, 2]], x[[0, 2]])
-    np.testing.assert_array_equal(y[1], x[1] + 2 * branch[1])
-
-
-def test_residual_of_any_layout() -> None:
-    x, branch, factor = normal(0, 4, 5, 6, 7), normal(1, 4, 5, 6, 7), normal(2, 4)
-    y, _ = F.residual_forward(x, branch, factor)
-    turned = [a.transpose(0, 3, 1, 2) for a in (x, branch)]
-    z, saved = F.residual_forward(*turned, factor)
-    np.testing.assert_array_equal(z, y.transpose(0, 3, 1, 2))
-    assert z.strides == turned[0].strides == F.residual_backward(turned[0], saved)[1].strides
-    for other in (misaligned, np.asfortranarray, lambda a: np.repeat(a, 2, 0)[::2]):
-        np.testing.assert_array_equal(F.residual_forward(other(x), branch, other(factor))[0], y)
-        np.testing.assert_array_equal(F.residual_forward(x, other(branch), factor)[0], y)
-
-
-def test_residual_refuses_as_numpy_does() -> None:
-    x = np.ones((3, 4), np.float32)
-    for arguments in (
-        (x, x[:, :1]),
-        (x, x.astype(np.float64)),
-        (x, x, x[0]),
-        (x, x, np.ones(3)),
-        (x[:0], x[:0]),
-        (x.tolist(), x),
-    ):
-        assert_refused_alike("residual_forward", *arguments)
-    for factor in (None, np.ones(3, np.float32)):
-        saved = F.residual_forward(x, x, factor)[1]
-        assert_refused_alike("residual_backward", x[:2], saved)
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------
@@ -175,9 +123,7 @@ def test_the_same_bits_for_any_threads(restore_threads: None) -> None:
     x, dy = 3 * normal(0, 40, 1237), normal(1, 40, 1237)
 
     def compute() -> list[np.ndarray]:
-        results = [f for name in KERNELS for f in (forward(name)(x)[0], backward(name)(dy, x))]
-        y, saved = F.residual_forward(x, dy, dy[:, 0].copy())
-        return [*results, F.residual_forward(x, dy)[0], y, F.residual_backward(dy, saved)[1]]
+        return [f for name in KERNELS for f in (forward(name)(x)[0], backward(name)(dy, x))]
 
     assert_same_bits_for_any_threads(compute)
 
@@ -191,7 +137,6 @@ def test_nothing_beyond_the_arrays_is_touched() -> None:
         for name in KERNELS:
             assert np.isfinite(forward(name)(x)[0]).all()
             assert np.isfinite(backward(name)(x, x)).all()
-        assert np.isfinite(F.residual_forward(x, x)[0]).all()
         assert np.isnan(guarded).sum() == 64
 
 
@@ -201,9 +146,14 @@ def test_the_bindings_refuse_what_the_kernels_cannot_read() -> None:
         extension.activation_forward("tanh", x[0])
     with pytest.raises(ValueError, match=r"dy has shape \(4,\), expected \(6,\)"):
         extension.activation_backward("relu", x[:, 0].copy(), x[0])
-    with pytest.raises(ValueError, match="branch must be contiguous in memory"):
-        extension.residual_forward(x, np.zeros((6, 4), np.float32).T, None)
-    with pytest.raises(ValueError, match=r"factor has shape \(6,\), expected \(4,\)"):
-        extension.residual_forward(x, x, x[0])
-    with pytest.raises(TypeError, match="dy must be float32, got float64"):
-        extension.residual_backward(x.astype(np.float64), x[:, 0].copy())
+
+
+def test_the_identity_is_the_array_itself() -> None:
+    x = normal(0, 3, 4)
+    assert F.activation_forward(x, "identity")[0] is x
+    assert F.activation_backward(x, x, "identity") is x
+
+
+def test_an_unknown_activation_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"activation must be one of .*, got 'tanh'"):
+        F.activation_forward(normal(0, 3), "tanh")
