@@ -16,7 +16,7 @@ Reading order: ``dataset`` (what a dataset is), ``records``, then one file for e
 from __future__ import annotations
 
 from levit_ref.data.augmentation import Augmentation
-from levit_ref.data.batch import Batch, make_batch, normalise
+from levit_ref.data.batch import Batch, make_batch
 from levit_ref.data.cifar import load_cifar
 from levit_ref.data.dataset import ArrayDataset, Dataset, Subset
 from levit_ref.data.folder import FolderDataset, load_folder
@@ -26,6 +26,7 @@ from levit_ref.data.registry import DATASETS, list_datasets, load_dataset
 from levit_ref.data.resize import ResizedDataset
 from levit_ref.data.shapes import make_shapes
 from levit_ref.files.download import DownloadError, cache_dir
+from levit_ref.functional import normalise
 
 __all__ = [
     "DATASETS",

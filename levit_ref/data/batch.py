@@ -123,11 +123,6 @@ def _changed(pictures: Pictures, preprocessing: Preprocessing, a: Augmentation, 
     return images if draws.squares is None else cut_out(images, draws.squares, a.cutout)
 
 
-def normalise(pictures: Pictures, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Floats:
-    """``(pictures / 255 - mean) / std`` for each channel, float32 (B, 3, H, W)."""
-    return F.normalise(pictures, mean, std)
-
-
 def colour_jitter(pictures: Pictures, factors: Floats) -> Floats:
     """Change saturation, then contrast, then brightness of each picture.
 

@@ -119,7 +119,7 @@ def test_a_damaged_picture_is_named_also_from_a_thread(root: Path) -> None:
     with pytest.raises(FileError, match=rf"^{victim}: cannot be read as a picture"):
         dataset.batch([3])
     with pytest.raises(FileError, match=rf"^{victim}: cannot be read as a picture"):
-        list(Loader(dataset, 2).epoch(0))
+        list(Loader(dataset, 2, Preprocessing((8, 8))).epoch(0))
 
 
 def test_pictures_of_every_mode_become_rgb(tmp_path: Path) -> None:
