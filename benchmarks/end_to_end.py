@@ -103,7 +103,7 @@ def seconds(function: Callable[[], object], calls: int = 30) -> float:
 
 def parts_alone(parts: Parts, config: TrainConfig) -> dict[str, float]:
     """Seconds in a step of what the loop does beside the bare step."""
-    loader = Loader(parts.loader.dataset, config.batch_size, parts.augmentation, workers=0)
+    loader = Loader(parts.loader.dataset, config.batch_size, parts.loader.preprocessing, parts.augmentation, workers=0)
     batches = loader.epoch(0)
     calls = min(30, len(loader))
     found = {

@@ -112,7 +112,7 @@ class KnowsPreprocessing(Protocol):
         """How pictures become the model's input."""
 
 
-def as_preprocessing(preprocessing: Preprocessing | KnowsPreprocessing) -> Preprocessing:
+def preprocessing_of(preprocessing: Preprocessing | KnowsPreprocessing) -> Preprocessing:
     """The preprocessing itself, given it or something that carries it.
 
     Raises
@@ -163,7 +163,7 @@ def prepare_images(
     >>> bool(np.allclose(images, (128 / 255 - 0.5) / 0.25))
     True
     """
-    how, several = as_preprocessing(preprocessing), as_list(pictures)
+    how, several = preprocessing_of(preprocessing), as_list(pictures)
     return how.normalise(np.stack([how.pixels(picture) for picture in several]))
 
 

@@ -30,15 +30,16 @@ import numpy as np
 from matplotlib.cbook import get_sample_data
 
 import levit_ref
-from levit_ref.data import normalise, read_picture
+from levit_ref.data import normalise
 from levit_ref.evaluation.published import PUBLISHED
 from levit_ref.inspection import component_costs, cost_ledger, count_macs, count_parameters
+from levit_ref.preprocessing import Preprocessing, read_picture
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 
 # %%
 picture = get_sample_data("grace_hopper.jpg", asfileobj=False)  # comes with matplotlib
-photograph = read_picture(picture, 224)  # its middle, (3, 224, 224), bytes
+photograph = read_picture(picture, Preprocessing((224, 224)))  # its middle, (3, 224, 224), bytes
 model = levit_ref.create_model("levit_128s")  # the smallest of the paper's five, with fresh random weights
 model.eval()
 print(f"a photograph of {photograph.shape} bytes, and a network of {model.flat_data.size:,} parameters")

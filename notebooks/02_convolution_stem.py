@@ -30,15 +30,16 @@ from scipy.signal import convolve2d, correlate2d
 
 import levit_ref
 from levit_ref import ops
-from levit_ref.data import normalise, read_picture
+from levit_ref.data import normalise
 from levit_ref.inspection import component_costs, count_macs, receptive_field
+from levit_ref.preprocessing import Preprocessing, read_picture
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 
 # %%
 rng = np.random.default_rng(0)
 picture = get_sample_data("grace_hopper.jpg", asfileobj=False)  # comes with matplotlib
-photograph = read_picture(picture, 224)  # its middle, (3, 224, 224), bytes
+photograph = read_picture(picture, Preprocessing((224, 224)))  # its middle, (3, 224, 224), bytes
 x = photograph / 255.0  # (C_in, H, W), float64
 
 # %% [markdown]

@@ -30,7 +30,7 @@ from matplotlib.cbook import get_sample_data
 
 import levit_ref
 from levit_ref import inspection, ops
-from levit_ref.data import read_picture
+from levit_ref.preprocessing import Preprocessing, read_picture
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
 
@@ -40,7 +40,7 @@ model = levit_ref.load_pretrained(name)  # comes with the package; in evaluation
 about = levit_ref.pretrained_info(name)
 file = get_sample_data("grace_hopper.jpg", asfileobj=False)  # comes with matplotlib
 images = levit_ref.prepare_images(file, about)  # what the network takes: (1, 3, 32, 32), normalised
-picture = read_picture(file, about.image_size)  # the same before normalisation, for our eyes: (3, 32, 32), bytes
+picture = read_picture(file, Preprocessing(about.image_size))  # the same before normalisation, for our eyes: (3, 32, 32), bytes
 print(f"{model.flat_data.size:,} parameters, trained on {about.dataset}", end="; ")
 print(f"right for {about.accuracy:.1%} of its test pictures")
 print("classes:", *about.class_names)
@@ -246,7 +246,7 @@ for head in range(len(q)):
 # %%
 present = get_sample_data("Minduka_Present_Blue_Pack.png", asfileobj=False)
 others = levit_ref.prepare_images(present, about)
-other_picture = read_picture(present, about.image_size)
+other_picture = read_picture(present, Preprocessing(about.image_size))
 _, other = levit_ref.run_with_activations(model, others, "*")
 inspection.draw_attention_maps(other_picture, inspection.attention_maps(other, layer, token))
 

@@ -34,7 +34,7 @@ import numpy as np
 import levit_ref
 from levit_ref import ops
 from levit_ref.checkpoints import load_model, save_model
-from levit_ref.data import ArrayDataset, Loader, make_shapes, normalise
+from levit_ref.data import DATASETS, ArrayDataset, Loader, make_shapes, normalise
 from levit_ref.evaluation import evaluate
 from levit_ref.training import AdamW, Datasets, Progress, TrainConfig, WarmupCosine, train
 from levit_ref.training.flat import decay_mask
@@ -113,7 +113,8 @@ plt.show()
 
 # %%
 model = levit_ref.create_model("levit_250k_32px", num_classes=10)
-first = next(Loader(training_set, 32, TrainConfig.resolve().augmentation()).epoch(0))
+preprocessing = DATASETS["shapes"].preprocessing(32)
+first = next(Loader(training_set, 32, preprocessing, TrainConfig.resolve().augmentation()).epoch(0))
 _, saved = ops.cross_entropy_forward(model(first.images), first.targets)
 model.backward(ops.cross_entropy_backward(1.0, saved))
 before, g = model.flat_data.copy(), np.abs(model.flat_grad)
@@ -160,7 +161,7 @@ print(f"the parameter travelled {-theta[0]:.4f}, the sum of all rates is {rates.
 def fit(config, pictures, after_epoch=lambda model: None, make_optimizer=AdamW):
     """Train as the settings say: the network, and for each step its learning rate and loss."""
     model = levit_ref.create_model(config.model, num_classes=len(pictures.classes), seed=config.seed)
-    loader = Loader(pictures, config.batch_size, config.augmentation(), seed=config.seed)
+    loader = Loader(pictures, config.batch_size, preprocessing, config.augmentation(), seed=config.seed)
     mask = decay_mask((name, p.shape) for name, p in model.named_parameters())
     optimizer = make_optimizer(model.flat_data, model.flat_grad, mask, weight_decay=config.weight_decay)
     steps, warmup, history = config.epochs * len(loader), int(config.warmup_epochs * len(loader)), []
@@ -310,7 +311,7 @@ def cross_entropy(logits, targets):
     return np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(logits)), targets])
 
 
-by_hand = 0.5 * cross_entropy(heads.head, first.labels) + 0.5 * cross_entropy(heads.head_dist, told)
+by_hand = 0.5 * cross_entropy(heads.head, first.targets.argmax(axis=1)) + 0.5 * cross_entropy(heads.head_dist, told)
 by_package, gradient = Objective()(heads, first.targets, model(first.images))
 print(by_hand, by_package)
 

@@ -12,6 +12,7 @@ protocol, any number of pictures, any class names, labels in a list or an array.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from levit_ref.data.dataset import ArrayDataset, Dataset, check_labels
+from levit_ref.data.records import DatasetRecord, Request
 from levit_ref.files.archive import read_files
 from levit_ref.files.download import fetch
 from levit_ref.files.errors import FileError
 from levit_ref.files.pickles import as_text, load_pickled_dict
-
-from .dataset import ArrayDataset, check_labels
 
 OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz"
 _SIDE = 32  # pixels
@@ -64,6 +65,37 @@ _LAYOUTS = {
         classes_key="fine_label_names",
     ),
 }
+
+
+_AUGMENTATION = {"crop_padding": 4, "crop_fill": "reflect", "flip": 0.5}  # cutout pays in long runs only
+
+
+def _loader(name: str) -> Callable[[Request], Dataset]:
+    def load(request: Request) -> Dataset:
+        url = OFFICIAL_URL if request.base_url is None else request.base_url
+        whole = load_cifar(name, request.split, request.data_dir, download=request.download, base_url=url)
+        return request.fitted(whole)
+
+    return load
+
+
+CIFAR10 = DatasetRecord(
+    name="cifar10",
+    help="photographs of 10 classes",
+    mean=(0.4914, 0.4822, 0.4465),
+    std=(0.2470, 0.2435, 0.2616),
+    load=_loader("cifar10"),
+    settings={"model": "levit_1m_32px", "epochs": 30, "ema_decay": 0.999, **_AUGMENTATION},
+)
+
+CIFAR100 = DatasetRecord(
+    name="cifar100",
+    help="photographs of 100 classes",
+    mean=(0.5071, 0.4865, 0.4409),
+    std=(0.2673, 0.2564, 0.2762),
+    load=_loader("cifar100"),
+    settings={"model": "levit_1m_32px", "epochs": 60, "ema_decay": 0.999, **_AUGMENTATION},
+)
 
 
 def load_cifar(
@@ -161,7 +193,7 @@ def _pictures(
         raise FileError(f"{source}: 'data' must be a uint8 array of shape (n, {_ROW}), got {got}")
     labels = _value(source, batch, labels_key)
     try:
-        return data, check_labels(labels, len(data), n_classes)
+        return data, check_labels(labels, n_classes, count=len(data))
     except (TypeError, ValueError) as error:  # ValueError also for a ragged list
         raise FileError(f"{source}: {labels_key!r}: {error}") from error
 

@@ -12,117 +12,112 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageOps
 
+from levit_ref.data.dataset import Dataset, check_indices, check_labels
+from levit_ref.data.records import DatasetRecord, Request
+from levit_ref.data.resize import as_preprocessing
 from levit_ref.files.errors import FileError
-
-from .dataset import check_indices
-from .resize import as_size, fit
+from levit_ref.preprocessing import Preprocessing, read_picture
 
 DEFAULT_IMAGE_SIZE = 224  # pixels, what the paper's networks take
 _TEST_ONE_IN = 5
 _SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
-class FolderDataset:
+class FolderDataset(Dataset):
     """Picture files, decoded when they are asked for and brought to one size.
 
     Parameters
     ----------
-    files
-        N paths
-    labels
-        Class index of every file, (N,)
-    classes
-        Names of the classes
-    image_size
-        H = W, or (H, W): the shorter side is scaled to it and the centre cropped
+    files : sequence of Path
+        N picture files.
+    labels : array_like of int, shape (N,)
+        Class of every file.
+    classes : sequence of str
+    preprocessing : Preprocessing or int or (int, int)
+        Size, crop and interpolation; or H = W, or (H, W), with the centre of the picture scaled to just cover it.
+
+    Attributes
+    ----------
+    files : tuple of Path
+    preprocessing : Preprocessing
     """
 
     def __init__(
-        self, files: list[Path], labels: list[int], classes: tuple[str, ...], image_size: int | tuple[int, int]
+        self,
+        files: Sequence[Path],
+        labels: ArrayLike,
+        classes: Sequence[str],
+        preprocessing: Preprocessing | int | tuple[int, int],
     ) -> None:
-        self._files = tuple(files)
-        self._labels = np.asarray(labels, np.int64)  # (N,)
-        self._classes = classes
-        self._size = as_size(image_size)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Path of every picture."""
-        return self._files
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """Class index of every picture, (N,)."""
-        return self._labels
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Name of every class: the names of the folders, sorted."""
-        return self._classes
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """``(3, H, W)``."""
-        return 3, *self._size
-
-    def __len__(self) -> int:
-        return len(self._files)
+        self.preprocessing = as_preprocessing(preprocessing)
+        super().__init__(check_labels(labels, len(classes), count=len(files)), classes, (3, *self.preprocessing.size))
+        self.files = tuple(files)
 
     def batch(self, indices: ArrayLike) -> NDArray[np.uint8]:
-        """Decode the pictures at `indices`, uint8 (B, 3, H, W); a bad file raises `FileError` with its name."""
+        """The pictures at ``indices``, decoded, uint8 (B, 3, H, W); a bad file raises ``FileError`` with its path."""
         chosen = check_indices(indices, len(self))
         pictures = np.empty((len(chosen), *self.image_shape), np.uint8)
         for place, index in zip(pictures, chosen, strict=True):
-            place[...] = read_picture(self._files[index], self._size)
+            place[...] = read_picture(self.files[index], self.preprocessing)
         return pictures
 
 
-def read_picture(path: str | os.PathLike[str], image_size: int | tuple[int, int]) -> NDArray[np.uint8]:
-    """Decode one picture file, turned as its EXIF tag says, to uint8 (3, H, W).
+def _load(request: Request) -> Dataset:
+    if request.data_dir is None:
+        raise ValueError("folder needs data_dir: a folder with one folder of pictures for each class")
+    return load_folder(request.data_dir, request.split, request.preprocessing)
 
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    FileError
-        The file is not a picture, or is damaged; the message starts with its name.
-    """
-    size = as_size(image_size)
-    try:
-        with Image.open(path) as picture:
-            return fit(ImageOps.exif_transpose(picture), size)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # a damaged file can fail inside any decoder, with any exception
-        raise FileError(f"{os.fspath(path)}: cannot be read as a picture ({error})") from error
+
+FOLDER = DatasetRecord(
+    name="folder",
+    help="one folder of pictures for each class",
+    mean=(0.485, 0.456, 0.406),  # of ImageNet, and its std
+    std=(0.229, 0.224, 0.225),
+    load=_load,
+    settings={
+        "model": "levit_128s",
+        "epochs": 100,
+        "ema_decay": 0.999,
+        "flip": 0.5,
+        "brightness": 0.3,
+        "contrast": 0.3,
+        "saturation": 0.3,
+    },
+)
 
 
 def load_folder(
-    data_dir: str | os.PathLike[str], split: str, image_size: int | tuple[int, int] | None = None
+    data_dir: str | os.PathLike[str],
+    split: str,
+    preprocessing: Preprocessing | int | tuple[int, int] | None = None,
 ) -> FolderDataset:
     """Find the pictures of one split.
 
     Parameters
     ----------
-    data_dir
-        The root folder, see the head of this module
-    split
-        "train" or "test"; the test pictures are in ``test/``, or else in ``val/``
-    image_size
-        224 by default
+    data_dir : path-like
+        The root folder, laid out as the head of this module shows.
+    split : {"train", "test"}
+        The test pictures are in ``test/``, or else in ``val/``.
+    preprocessing : Preprocessing or int or (int, int), optional
+        Size, crop and interpolation, or the size alone; 224 x 224 by default.
+
+    Returns
+    -------
+    FolderDataset
 
     Raises
     ------
     FileNotFoundError
-        The folder does not exist.
+        If the folder does not exist.
     FileError
-        There is no class folder, a class without pictures, or a class of the test that was never trained.
+        If there is no class folder, a class without pictures, or a test class that is missing in the training.
     """
     if split not in ("train", "test"):
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
@@ -136,8 +131,8 @@ def load_folder(
     classes = tuple(_subfolders(root / "train") or chosen)
     pairs = [(file, classes.index(name)) for name, files in chosen.items() for file in files]
     if not pairs:
-        raise FileError(f"{root}: too few pictures to hold one in {_TEST_ONE_IN} back for the test")
-    size = DEFAULT_IMAGE_SIZE if image_size is None else image_size
+        raise FileError(f"{root}: too few pictures to set one in {_TEST_ONE_IN} aside for the test")
+    size = DEFAULT_IMAGE_SIZE if preprocessing is None else preprocessing
     return FolderDataset([file for file, _ in pairs], [label for _, label in pairs], classes, size)
 
 

@@ -1,4 +1,4 @@
-"""Datasets by name."""
+"""Datasets by name. To add one, write its file, with its record, and add the record to the list here."""
 
 from __future__ import annotations
 
@@ -6,15 +6,32 @@ import os
 
 import numpy as np
 
-from .cifar import OFFICIAL_URL, load_cifar
-from .dataset import Dataset, Subset
-from .folder import load_folder
-from .resize import ResizedDataset, as_size
-from .shapes import make_shapes
+from levit_ref.data.cifar import CIFAR10, CIFAR100
+from levit_ref.data.dataset import Dataset, Subset
+from levit_ref.data.folder import FOLDER
+from levit_ref.data.records import DatasetRecord, Request
+from levit_ref.data.resize import as_preprocessing
+from levit_ref.data.shapes import SHAPES
+from levit_ref.preprocessing import Preprocessing
 
-DATASETS = ("shapes", "cifar10", "cifar100", "folder")
+DATASETS: dict[str, DatasetRecord] = {
+    record.name: record
+    for record in (
+        SHAPES,
+        CIFAR10,
+        CIFAR100,
+        FOLDER,
+    )
+}
+"""Every dataset, by name."""
 
 _SUBSET_STREAM = 3  # keeps these random numbers apart from those of order and augmentation, whatever the seed
+
+
+def list_datasets() -> str:
+    """The names of all datasets with a few words on each, in one line for help texts."""
+    *most, last = (f"{record.name} ({record.help})" for record in DATASETS.values())
+    return f"{', '.join(most)} or {last}"
 
 
 def load_dataset(
@@ -23,40 +40,47 @@ def load_dataset(
     data_dir: str | os.PathLike[str] | None = None,
     *,
     image_size: int | tuple[int, int] | None = None,
+    preprocessing: Preprocessing | None = None,
     size: int | None = None,
     seed: int = 0,
     download: bool = True,
-    base_url: str = OFFICIAL_URL,
+    base_url: str | None = None,
 ) -> Dataset:
     """Load one split of a dataset.
 
     Parameters
     ----------
-    name
-        "shapes", "cifar10", "cifar100" or "folder" (see `make_shapes`, `load_cifar`, `load_folder`)
-    split
-        "train" or "test"
-    data_dir
-        Where the files are.  Required for "folder", and not allowed for "shapes", which has none;
-        without it, CIFAR comes from the cache folder or is downloaded into it.
-    image_size
-        H = W or (H, W) that the pictures are brought to; by default 32 x 32 as they are, and
-        224 x 224 for "folder"
-    size
-        Number of pictures.  "shapes" generates so many; from the others a random subset is taken.
-    seed
-        Of the generated pictures, and of the subset
-    download
-        Whether CIFAR may be downloaded
-    base_url
-        The folder on the server to download CIFAR from
+    name : str
+        One of :data:`DATASETS`: "shapes", "cifar10", "cifar100" or "folder". See :func:`levit_ref.data.make_shapes`,
+        :func:`levit_ref.data.load_cifar` and :func:`levit_ref.data.load_folder`.
+    split : {"train", "test"}
+    data_dir : path-like, optional
+        Where the files are. Required for "folder", and not allowed for "shapes", which has no files; without it,
+        CIFAR comes from the cache folder or is downloaded into it.
+    image_size : int or (int, int), optional
+        H = W, or (H, W), that the pictures are brought to; by default they stay as they are, and those of "folder"
+        become 224 x 224.
+    preprocessing : Preprocessing, optional
+        Instead of ``image_size``: its size, crop and interpolation, which are those that a model was trained with.
+    size : int, optional
+        Number of pictures. "shapes" generates that many; from the others a random subset is taken.
+    seed : int
+        Of the generated pictures, and of the subset.
+    download : bool
+        Whether missing files may be downloaded.
+    base_url : str, optional
+        The folder on a server to download from; by default the official one of the dataset.
+
+    Returns
+    -------
+    Dataset
 
     Raises
     ------
     ValueError
-        An argument is not allowed, or (`FileError`) a file is damaged.
+        If an argument is not allowed, or (``FileError``) a file is damaged.
     FileNotFoundError
-        The files are not there, or (`DownloadError`) cannot be downloaded.
+        If the files are not there, or (``DownloadError``) cannot be downloaded.
     """
     if name not in DATASETS:
         raise ValueError(f"no dataset is called {name!r}, only {', '.join(DATASETS)}")
@@ -64,20 +88,13 @@ def load_dataset(
         raise ValueError(f"size must be at least 1, got {size}")
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
-    dataset: Dataset
-    if name == "shapes":
-        if data_dir is not None:
-            raise ValueError(f"shapes is generated and takes no data_dir, got {os.fspath(data_dir)}")
-        dataset = make_shapes(split, size, seed)
-    elif name == "folder":
-        if data_dir is None:
-            raise ValueError("folder needs data_dir: a folder with one folder of pictures for each class")
-        dataset = _subset(load_folder(data_dir, split, image_size), size, seed)
-    else:
-        dataset = _subset(load_cifar(name, split, data_dir, download=download, base_url=base_url), size, seed)
-    if image_size is not None and dataset.image_shape[1:] != as_size(image_size):
-        dataset = ResizedDataset(dataset, image_size)
-    return dataset
+    if image_size is not None and preprocessing is not None:
+        raise ValueError("image_size and preprocessing exclude each other: give one of them")
+    wanted = preprocessing if image_size is None else as_preprocessing(image_size)
+    dataset = DATASETS[name].load(Request(split, data_dir, wanted, size, seed, download, base_url))
+    if wanted is not None and dataset.image_shape[1:] != wanted.size:
+        raise RuntimeError(f"the loader of {name} returned pictures of {dataset.image_shape[1:]}, not {wanted.size}")
+    return _subset(dataset, size, seed)
 
 
 def _subset(dataset: Dataset, size: int | None, seed: int) -> Dataset:

@@ -12,11 +12,14 @@ maximum only, whose results IEEE 754 fixes to the last bit.  No sine: a rotation
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 from numpy.typing import NDArray
 
-from .dataset import ArrayDataset
-from .outlines import OUTLINES, Field
+from levit_ref.data.dataset import ArrayDataset, Dataset
+from levit_ref.data.outlines import OUTLINES, Field
+from levit_ref.data.records import DatasetRecord, Request
 
 SIDE = 32  # pixels
 DEFAULT_SIZES = {"train": 10_000, "test": 2_000}
@@ -25,6 +28,33 @@ _CHUNK = 500  # pictures drawn together; part of the definition: each chunk has 
 _CELLS = 5  # the ground's soft spots are interpolated from a grid of so many knots a side
 _PLACE, _COLOURS, _STRIPES, _SPOTS = 5, 6, 4, 2 * _CELLS**2  # random numbers of a picture, its grain apart
 _SPLIT_STREAMS = {"train": 0, "test": 1}
+
+
+def _load(request: Request) -> Dataset:
+    if request.data_dir is not None:
+        raise ValueError(f"shapes is generated and takes no data_dir, got {os.fspath(request.data_dir)}")
+    return request.fitted(make_shapes(request.split, request.size, request.seed))
+
+
+SHAPES = DatasetRecord(
+    name="shapes",
+    help="generated",
+    mean=(0.5, 0.5, 0.5),
+    std=(0.2025, 0.2025, 0.2025),
+    load=_load,
+    settings={
+        "model": "levit_250k_32px",
+        "epochs": 8,
+        "batch_size": 32,
+        "lr": 3e-3,
+        "label_smoothing": 0.0,
+        "clip_mode": "none",
+        # A flip never changes a label: each shape is its own mirror image, turned. Place and colour differ already.
+        "crop_padding": 2,
+        "crop_fill": "reflect",
+        "flip": 0.5,
+    },
+)
 
 
 def make_shapes(split: str, size: int | None = None, seed: int = 0) -> ArrayDataset:

@@ -1,7 +1,7 @@
 """The catalogue of a network's activations: every value that a tap sees, with its axes, shape, meaning and bytes.
 
 Names, order, shapes and dtypes are read off a forward pass of one image. Axes and meaning stand where the value is
-made: in the ``taps`` of its component.
+made, in the ``taps`` of its component; the maps of its tokens are those that the components carry.
 """
 
 from __future__ import annotations

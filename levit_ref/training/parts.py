@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from levit_ref.configs import create_model
-from levit_ref.data import Augmentation, Dataset, Loader, load_dataset
+from levit_ref.data import DATASETS, Augmentation, Dataset, Loader, load_dataset
 from levit_ref.nn import LeViT
 from levit_ref.training.clipping import clip_adaptive, clip_global_norm
 from levit_ref.training.config import TrainConfig
@@ -76,6 +76,7 @@ def build(config: TrainConfig, datasets: Datasets) -> Parts:
     loader = Loader(
         train,
         config.batch_size,
+        DATASETS[config.dataset].preprocessing((height, width)),
         augmentation,
         seed=config.seed,
         workers=config.workers,

@@ -9,9 +9,10 @@ from PIL import Image
 
 import levit_ref
 from levit_ref.checkpoints import load_model, save_model
-from levit_ref.data import normalise, read_picture
+from levit_ref.data import normalise
 from levit_ref.nn import LeViT
 from levit_ref.ops import Array
+from levit_ref.preprocessing import Preprocessing, read_picture
 from levit_ref.pretrained import DEFAULT
 
 from .conftest import Run, error_line
@@ -65,7 +66,7 @@ def test_arrays_and_figures_are_written(run: Run, small: Path, picture: Path, tm
 def test_the_arrays_are_those_of_the_model(run: Run, small: Path, picture: Path, tmp_path: Path) -> None:
     result = run("inspect", picture, "-m", small, "-o", tmp_path, "--no-figures")
     model, about = load_model(small)
-    images = normalise(read_picture(picture, model.image_size)[None], about.mean, about.std)
+    images = normalise(read_picture(picture, Preprocessing(model.image_size))[None], about.mean, about.std)
     model.eval()
     logits, acts = levit_ref.run_with_activations(model, images, "*")
     with np.load(tmp_path / "activations.npz") as arrays:

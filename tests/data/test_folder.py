@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from levit_ref.data import Loader, load_folder, read_picture
+from levit_ref.data import Loader, load_folder
 from levit_ref.files import FileError
+from levit_ref.preprocessing import Preprocessing, read_picture
 
 
 def write_picture(path: Path, colour: tuple[int, int, int] = (200, 100, 50), size: tuple[int, int] = (12, 8)) -> None:
@@ -118,14 +119,14 @@ def test_a_damaged_picture_is_named_also_from_a_thread(root: Path) -> None:
     with pytest.raises(FileError, match=rf"^{victim}: cannot be read as a picture"):
         dataset.batch([3])
     with pytest.raises(FileError, match=rf"^{victim}: cannot be read as a picture"):
-        list(Loader(dataset, 2).epoch(0))
+        list(Loader(dataset, 2, Preprocessing((8, 8))).epoch(0))
 
 
 def test_pictures_of_every_mode_become_rgb(tmp_path: Path) -> None:
     for mode in ("L", "LA", "P", "RGBA", "CMYK", "1", "I;16"):
         path = tmp_path / f"{mode.replace(';', '')}.{'tif' if mode in ('CMYK', 'I;16') else 'png'}"
         Image.new(mode, (6, 6)).save(path)
-        picture = read_picture(path, 4)
+        picture = read_picture(path, Preprocessing((4, 4)))
         assert (picture.shape, picture.dtype) == ((3, 4, 4), np.uint8)
 
 
@@ -135,11 +136,11 @@ def test_the_turn_in_the_exif_tag_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3  # turned by 180 degrees
     Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
-    picture = read_picture(tmp_path / "turned.png", 4)
+    picture = read_picture(tmp_path / "turned.png", Preprocessing((4, 4)))
     assert (picture[:, :2] == 0).all()
     assert (picture[:, 2:] == 255).all()
 
 
 def test_a_picture_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.png"):
-        read_picture(tmp_path / "none.png", 4)
+        read_picture(tmp_path / "none.png", Preprocessing((4, 4)))

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from levit_ref.data import DATASETS, load_cifar, load_dataset, make_shapes
-
-from .cifar_files import cifar10_contents, cifar100_contents, write_folder
+from levit_ref.configs import VARIANTS
+from levit_ref.data import DATASETS, list_datasets, load_cifar, load_dataset, make_shapes
+from levit_ref.preprocessing import Preprocessing
+from levit_ref.training import TrainConfig
+from tests.data.cifar_files import cifar10_contents, cifar100_contents, write_folder
 
 
 @pytest.fixture
@@ -56,6 +58,35 @@ def test_size_and_image_size(data_dir: Path, name: str) -> None:
     same, other = (load_dataset(name, "train", place, image_size=(20, 24), size=3, seed=seed) for seed in (0, 5))
     np.testing.assert_array_equal(same.batch([0, 1, 2]), dataset.batch([0, 1, 2]))
     assert not np.array_equal(other.batch([0, 1, 2]), dataset.batch([0, 1, 2]))
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_record_is_complete_and_its_settings_are_settings_of_a_run(name: str) -> None:
+    record = DATASETS[name]
+    assert record.name == name and record.help
+    assert f"{name} ({record.help})" in list_datasets()
+    assert record.preprocessing(48) == Preprocessing((48, 48), record.mean, record.std)
+    config = TrainConfig(dataset=name, **record.settings)  # refuses what is no setting, or out of range
+    assert config.model in VARIANTS
+
+
+def test_the_statistics_of_shapes_are_those_of_its_pictures() -> None:
+    pixels = load_dataset("shapes", "train", size=1000).batch(np.arange(1000)) / 255
+    np.testing.assert_allclose(pixels.mean(axis=(0, 2, 3)), DATASETS["shapes"].mean, atol=0.01)
+    np.testing.assert_allclose(pixels.std(axis=(0, 2, 3)), DATASETS["shapes"].std, atol=0.005)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_crop_and_interpolation_of_a_model_can_be_asked_for(data_dir: Path, name: str) -> None:
+    place, first = place_of(name, data_dir), [0]
+    whole, middle = (
+        load_dataset(name, "test", place, preprocessing=Preprocessing((32, 32), crop_fraction=share), size=1)
+        for share in (1.0, 0.5)
+    )
+    assert middle.image_shape == (3, 32, 32)
+    assert name == "folder" or not np.array_equal(whole.batch(first), middle.batch(first))  # those are of one colour
+    with pytest.raises(ValueError, match="image_size and preprocessing exclude each other"):
+        load_dataset(name, "test", place, image_size=32, preprocessing=Preprocessing((32, 32)))
 
 
 def test_the_seed_and_the_size_go_to_the_generator() -> None:

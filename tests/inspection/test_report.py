@@ -15,7 +15,7 @@ from levit_ref import inspection
 from levit_ref.inspection import record
 from levit_ref.inspection.importance import KINDS
 from levit_ref.inspection.report import NEEDED, Finding, findings
-from levit_ref.nn import LeViT
+from levit_ref.nn import LeViT, StemConv
 from levit_ref.ops import Array
 from tests.nn.networks import tiny
 
@@ -76,11 +76,25 @@ def test_what_was_not_recorded_is_said_at_once(model64: LeViT, images64: Array, 
 
 
 @pytest.mark.parametrize(
-    "changes", [{"position": "embedding"}, {"norm": "layer"}, {"distillation": False}], ids=lambda c: next(iter(c))
+    "changes",
+    [
+        {"position": "embedding"},
+        {"norm": "layer"},
+        {"distillation": False},
+        {"stem": (StemConv(8, kernel_size=4, stride=4, padding=0),)},
+    ],
+    ids=lambda changes: next(iter(changes)),
 )
-def test_every_kind_of_network(changes: dict[str, object], images64: Array, picture: Array) -> None:
-    model = tiny(**changes)
-    names = [f.name for f in findings(model, record(model, images64[:1], NEEDED), picture) if f.compute() is not None]
+@pytest.mark.parametrize("size", [16, (16, 24)], ids=str)
+def test_every_kind_of_network(
+    changes: dict[str, object], size: int | tuple[int, int], rng: np.random.Generator
+) -> None:
+    model = tiny(size, **changes)
+    images = rng.standard_normal((1, 3, *model.image_size))
+    names = []
+    for finding in findings(model, record(model, images, NEEDED), rng.random((3, *model.image_size))):
+        assert finding.draw(finding.compute()).axes
+        names.append(finding.name)
     assert ("position_bias" in names) == ("position" not in changes)
     assert "receptive_fields" in names
 

@@ -10,6 +10,7 @@ import pytest
 from levit_ref.checkpoints import save_model, write_file
 from levit_ref.data import Augmentation, Loader
 from levit_ref.nn import LeViT
+from levit_ref.preprocessing import Preprocessing
 from levit_ref.training import ConfigError
 from levit_ref.training.distillation import ModelTeacher, StoredTeacher
 from tests.training.tiny_run import VARIANT, pictures, run
@@ -19,7 +20,8 @@ LOGITS = np.random.default_rng(0).standard_normal((100, 3)).astype(np.float32)
 
 def a_batch(**augmentation):
     """The first batch of 16 of the tiny pictures."""
-    return next(iter(Loader(pictures(100, 1), 16, Augmentation(**augmentation), workers=0).epoch(0)))
+    loader = Loader(pictures(100, 1), 16, Preprocessing((16, 16)), Augmentation(**augmentation), workers=0)
+    return next(iter(loader.epoch(0)))
 
 
 def test_a_model_teaches_in_inference_mode(tmp_path):
