@@ -209,4 +209,3 @@ def shown(value: Any) -> str:
     """A value for a message: its start, if it is long."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
-

@@ -49,6 +49,9 @@ def _unknown(name: str) -> str:
     """Why a name is none of a trained model."""
     known = list_pretrained()
     if name in VARIANTS:
-        return f"{name}: is a variant, which has no trained weights; trained models are {', '.join(known) or 'none'}"
+        return (
+            f"{name} is a variant without trained weights; give a checkpoint, a run folder, or a model that comes with "
+            f"the package: {', '.join(known) or 'there is none'}"
+        )
     hint = did_you_mean(name, known, cutoff=0.4) or f"; those in the package are {', '.join(known) or 'none'}"
     return f"{name}: no such file, and no such pretrained model{hint}"

@@ -1,7 +1,7 @@
 """Using a trained model: classify pictures, evaluate on a dataset, compare with what was published."""
 
-from levit_ref.evaluation.classify import Prediction, classify, most_probable
-from levit_ref.evaluation.evaluate import EvalResult, check_classes, evaluate
+from levit_ref.evaluation.on_dataset import EvalResult, check_classes, evaluate
+from levit_ref.evaluation.on_pictures import Prediction, classify, most_probable
 from levit_ref.evaluation.subject import NonFiniteLogitsError
 
 __all__ = [

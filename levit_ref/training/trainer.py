@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from levit_ref.checkpoints import save_model
+from levit_ref.checkpoints import About, Checkpoint, save_checkpoint
 from levit_ref.data import Batch
-from levit_ref.evaluation import EvalResult, evaluate
+from levit_ref.evaluation import EvalResult, NonFiniteLogitsError, evaluate
 from levit_ref.nn import lean_backward
 from levit_ref.training.config import TrainConfig
 from levit_ref.training.health import NonFiniteError, diagnose, first_nonfinite
@@ -102,12 +101,7 @@ class Trainer:
             parts = self.parts
             self.state = load_state(folder.last, config, parts.model, parts.optimizer, parts.ema)
         self.metrics.trim(self.state.epoch)
-        self._about: dict[str, Any] = {
-            "class_names": tuple(datasets.train.classes),
-            "mean": self.parts.augmentation.mean,
-            "std": self.parts.augmentation.std,
-            "dataset": config.dataset,
-        }
+        self._about = About(self.parts.loader.preprocessing, datasets.train.classes, config.dataset)
         self._stop = StopRequest()
         self._clock = time.monotonic()
         self._last_save = time.monotonic()
@@ -235,15 +229,19 @@ class Trainer:
 
     def _evaluate(self) -> EvalResult:
         parts = self.parts
-        result = evaluate(
-            parts.model, parts.test_set, self.config.batch_size, parts.augmentation, lambda *_: self._check_stop()
-        )
-        if not math.isfinite(result.loss):
+        try:
+            return evaluate(
+                parts.model,
+                parts.test_set,
+                preprocessing=self._about,
+                batch_size=self.config.batch_size,
+                on_batch=lambda *_: self._check_stop(),
+            )
+        except NonFiniteLogitsError:
             where = first_nonfinite(parts.model.state_dict().items()) or "an activation, though every weight is finite"
             raise NonFiniteError(
-                f"epoch {self.state.epoch + 1}: the test loss is {result.loss}; not finite is {where}; {self._kept()}"
-            )
-        return result
+                f"epoch {self.state.epoch + 1}: the test loss is nan; not finite is {where}; {self._kept()}"
+            ) from None
 
     def _keep_best(self, test: EvalResult, averaged: EvalResult | None) -> None:
         """Save the model, own or averaged weights, if it is better than all before."""
@@ -254,15 +252,15 @@ class Trainer:
             return
         if use_average and parts.ema is not None:
             with parts.ema.applied():
-                save_model(self.folder.best, parts.model, **self._about, accuracy=accuracy)
+                save_checkpoint(self._checkpoint(accuracy), self.folder.best)
         else:
-            save_model(self.folder.best, parts.model, **self._about, accuracy=accuracy)
+            save_checkpoint(self._checkpoint(accuracy), self.folder.best)
         state.best_accuracy = accuracy
 
     def _plot(self, test: EvalResult | None) -> None:
         plot_curves(self.folder.curves, self.metrics.records)
         if test is not None:
-            plot_confusion(self.folder.confusion, test.confusion, self._about["class_names"])
+            plot_confusion(self.folder.confusion, test.confusion, self._about.class_names)
         self._last_plot = time.monotonic()
 
     # --- helpers ---------------------------------------------------------------------------------------------------
@@ -274,13 +272,14 @@ class Trainer:
             self.folder.last,
             state,
             self.config,
-            parts.model,
+            self._checkpoint(self._latest_accuracy()),
             parts.optimizer,
             parts.ema,
-            **self._about,
-            accuracy=self._latest_accuracy(),
         )
         self._last_save = time.monotonic()
+
+    def _checkpoint(self, accuracy: float | None) -> Checkpoint:
+        return Checkpoint(self.parts.model, replace(self._about, accuracy=accuracy))
 
     def _latest_accuracy(self) -> float | None:
         tested = [record["test_accuracy"] for record in self.metrics.records if record["test_accuracy"] is not None]

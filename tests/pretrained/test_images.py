@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from levit_ref import prepare_images, pretrained_info
-from levit_ref.data import DatasetError
+from levit_ref import load_checkpoint, prepare_images, read_about
+from levit_ref.configs import get_config
+from levit_ref.files import FileError
+from levit_ref.nn import LeViT
 from levit_ref.pretrained import DEFAULT
 
-ABOUT = pretrained_info(DEFAULT)
+ABOUT = read_about(DEFAULT)
 PIXELS = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)  # of the model's size: nothing is resampled
-EXPECTED = (PIXELS.transpose(2, 0, 1) / 255 - np.reshape(ABOUT.mean, (3, 1, 1))) / np.reshape(ABOUT.std, (3, 1, 1))
+EXPECTED = (PIXELS.transpose(2, 0, 1) / 255 - np.reshape(ABOUT.preprocessing.mean, (3, 1, 1))) / np.reshape(ABOUT.preprocessing.std, (3, 1, 1))
 
 
 def test_a_path_a_picture_and_an_array_give_the_same(tmp_path: Path) -> None:
@@ -51,16 +52,24 @@ def test_orientation_is_obeyed() -> None:
     np.testing.assert_array_equal(prepare_images(turned, ABOUT), prepare_images(PIXELS, ABOUT))
 
 
-def test_the_dtype_is_the_models() -> None:
-    double = dataclasses.replace(ABOUT, dtype="float64")
-    assert prepare_images(PIXELS, double).dtype == np.float64
+def test_a_checkpoint_what_it_says_and_its_preprocessing_mean_the_same() -> None:
+    expected = prepare_images(PIXELS, ABOUT)
+    for how in ABOUT.preprocessing, load_checkpoint(DEFAULT):
+        np.testing.assert_array_equal(prepare_images(PIXELS, how), expected)
+    with pytest.raises(TypeError, match="preprocessing must be a Preprocessing, an About or a Checkpoint, got tuple"):
+        prepare_images(PIXELS, ((0, 0, 0), (1, 1, 1)))  # type: ignore[arg-type]
+
+
+def test_a_model_of_float64_takes_them() -> None:
+    model = LeViT(get_config("levit_250k_32px"), num_classes=2, image_size=32, dtype=np.float64).eval()
+    assert model(prepare_images(PIXELS, ABOUT)).dtype == np.float64
 
 
 def test_errors_name_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"gone\.png"):
         prepare_images(tmp_path / "gone.png", ABOUT)
     (tmp_path / "noise.png").write_bytes(b"\x89PNG no more")
-    with pytest.raises(DatasetError, match=r"noise\.png: cannot be read as a picture"):
+    with pytest.raises(FileError, match=r"noise\.png: cannot be read as a picture"):
         prepare_images([PIXELS, tmp_path / "noise.png"], ABOUT)
     with pytest.raises(TypeError, match="an array must be of uint8, 0 to 255, got float64"):
         prepare_images(PIXELS / 255, ABOUT)
