@@ -142,7 +142,12 @@ def measure(args: argparse.Namespace) -> Record:
             turns = Turns(nowhere, bare_step(parts), args.steps, pictures)
             train(config, Path(folder) / "run", datasets=datasets, progress=turns)
         alone = parts_alone(parts, config)
-        evaluation = TEST_SIZE / seconds(lambda: evaluate(parts.model, datasets.test, args.batch), 3)
+        evaluation = TEST_SIZE / seconds(
+            lambda: evaluate(
+                parts.model, datasets.test, preprocessing=parts.loader.preprocessing, batch_size=args.batch
+            ),
+            3,
+        )
     both = turns.images_per_second
     ratios = [loop / bare for loop, bare in zip(both[TRAINING], both[BARE], strict=True)]
     return {

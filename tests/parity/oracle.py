@@ -46,7 +46,8 @@ def make_oracle(model: LeViT) -> LevitForImageClassificationWithTeacher:
 
 def state_of(oracle: LevitForImageClassificationWithTeacher, model: LeViT) -> Arrays:
     """Parameters, running statistics and counters of the oracle under our names."""
-    return from_format({name: tensor.numpy() for name, tensor in oracle.state_dict().items()}, model.config, "transformers")
+    state = {name: tensor.numpy() for name, tensor in oracle.state_dict().items()}
+    return from_format(state, model.config, "transformers")
 
 
 def gradients_of(oracle: LevitForImageClassificationWithTeacher, model: LeViT) -> Arrays:
