@@ -18,6 +18,7 @@ from .server import FileServer, serving
 
 CONTENT = np.random.default_rng(0).bytes(700_001)
 MD5 = hashlib.md5(CONTENT).hexdigest()
+HASH = f"md5:{MD5}"
 NAME = "some.tar.gz"
 
 
@@ -28,7 +29,7 @@ def server() -> Iterator[FileServer]:
 
 
 def get(server: FileServer, folder: Path) -> Path:
-    return fetch(f"{server.url}/{NAME}", MD5, folder, progress=False)
+    return fetch(f"{server.url}/{NAME}", HASH, folder, progress=False)
 
 
 def names(folder: Path) -> list[str]:
@@ -116,18 +117,18 @@ def test_offline_the_message_says_where_to_put_the_file(server: FileServer, tmp_
         url = f"{gone.url}/{NAME}"
     by_hand = re.escape(f"put the file from {url} into the folder {tmp_path}")
     with pytest.raises(DownloadError, match=rf"cannot download {url} \(.*refused.*\); .*{by_hand}"):
-        fetch(url, MD5, tmp_path, progress=False)
+        fetch(url, HASH, tmp_path, progress=False)
     with pytest.raises(DownloadError, match=rf"{NAME} is not in the cache and downloading is off; .*{by_hand}"):
-        fetch(url, MD5, tmp_path, download=False)
+        fetch(url, HASH, tmp_path, download=False)
     assert names(tmp_path) == []
     (tmp_path / NAME).write_bytes(CONTENT)  # following the advice
-    assert fetch(url, MD5, tmp_path) == tmp_path / NAME
+    assert fetch(url, HASH, tmp_path) == tmp_path / NAME
 
 
 def test_the_progress_bar_goes_to_stderr(
     server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fetch(f"{server.url}/{NAME}", MD5, tmp_path)
+    fetch(f"{server.url}/{NAME}", HASH, tmp_path)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert NAME in captured.err
