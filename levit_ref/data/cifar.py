@@ -2,8 +2,8 @@
 
 A set is a folder of pickled dictionaries. CIFAR-10 has ``data_batch_1`` to ``data_batch_5`` and ``test_batch``, with
 ``data``, uint8 (n, 3072), and ``labels``; the class names are in ``batches.meta``. CIFAR-100 has ``train``, ``test``
-and ``meta``, with ``fine_labels``. A row of ``data`` is a picture: its red plane, then green, then blue, each of 32 rows
-of 32 pixels.
+and ``meta``, with ``fine_labels``. A row of ``data`` is a picture: its red plane, then green, then blue, each of 32
+rows of 32 pixels.
 
 Files that people write themselves are as welcome as the official ones: ``str`` or ``bytes`` keys, any pickle protocol,
 any number of pictures, any class names, labels in a list or an array.
