@@ -103,7 +103,7 @@ def seconds(function: Callable[[], object], calls: int = 30) -> float:
 
 def parts_alone(parts: Parts, config: TrainConfig) -> dict[str, float]:
     """Seconds in a step of what the loop does beside the bare step."""
-    loader = Loader(parts.loader.dataset, config.batch_size, parts.augmentation, workers=0)
+    loader = Loader(parts.loader.dataset, config.batch_size, parts.loader.preprocessing, parts.augmentation, workers=0)
     batches = loader.epoch(0)
     calls = min(30, len(loader))
     found = {
@@ -142,7 +142,12 @@ def measure(args: argparse.Namespace) -> Record:
             turns = Turns(nowhere, bare_step(parts), args.steps, pictures)
             train(config, Path(folder) / "run", datasets=datasets, progress=turns)
         alone = parts_alone(parts, config)
-        evaluation = TEST_SIZE / seconds(lambda: evaluate(parts.model, datasets.test, args.batch), 3)
+        evaluation = TEST_SIZE / seconds(
+            lambda: evaluate(
+                parts.model, datasets.test, preprocessing=parts.loader.preprocessing, batch_size=args.batch
+            ),
+            3,
+        )
     both = turns.images_per_second
     ratios = [loop / bare for loop, bare in zip(both[TRAINING], both[BARE], strict=True)]
     return {

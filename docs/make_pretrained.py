@@ -1,12 +1,12 @@
 """Make a model that comes with the package from the best checkpoint of a finished run, and say so in the docs.
 
     python docs/make_pretrained.py runs/cifar10-levit_1m_32px --data-dir DATA
-    python docs/make_pretrained.py                 # only the docs again, from the files that are there
+    python docs/make_pretrained.py                 # only the docs, from the files that are there
 
 The file is ``levit_ref/pretrained/MODEL-DATASET.safetensors``: weights as float16, and in its metadata the accuracy of
-these rounded weights on all test pictures, the commands of the run, and the version. What stands in the README and in
-``docs/results/README.md`` between ``<!-- pretrained: WHAT -->`` and ``<!-- end of pretrained -->`` is made from the
-files: numbers cannot drift apart.
+these rounded weights on all test pictures, the commands of the run, and the version. The parts of the README and of
+``docs/results/README.md`` between ``<!-- pretrained: WHAT -->`` and ``<!-- end of pretrained -->`` are made from the
+files, so that numbers cannot drift apart.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import re
 import shlex
 import sys
 import tempfile
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,10 @@ from typing import Any
 import numpy as np
 
 import levit_ref
-from levit_ref.checkpoints import load_metadata, load_model, save_model
-from levit_ref.data import Augmentation, Dataset, load_dataset, normalise
+from levit_ref.checkpoints import Checkpoint, load_checkpoint, read_about, save_checkpoint
+from levit_ref.data import Dataset, load_dataset
 from levit_ref.evaluation import evaluate
 from levit_ref.inspection import count_parameters
-from levit_ref.nn import LeViT
 from levit_ref.training import RunFolder
 
 MOST_BYTES = 4_000_000
@@ -60,33 +60,27 @@ def main() -> None:
 
 def make(run: RunFolder, data_dir: Path | None, pictures: str) -> None:
     """Round, measure, write, and print what rounding cost."""
-    model, about = load_model(run.best)
-    test = load_dataset(about.dataset, "test", data_dir, image_size=model.image_size)
-    how = Augmentation(mean=about.mean, std=about.std)
-    known: dict[str, Any] = {
-        "class_names": about.class_names,
-        "mean": about.mean,
-        "std": about.std,
-        "dataset": about.dataset,
-    }
+    trained = load_checkpoint(run.best)
+    about = trained.about
+    test = load_dataset(about.dataset, "test", data_dir, preprocessing=about.preprocessing)
     with tempfile.TemporaryDirectory() as folder:
         rounded_file = Path(folder) / "rounded.safetensors"
-        save_model(rounded_file, model, half=True, **known)
-        rounded, _ = load_model(rounded_file)
-    before, after = evaluate(model, test, augmentation=how), evaluate(rounded, test, augmentation=how)
-    first, second = (_logits(network, test, how) for network in (model, rounded))
+        save_checkpoint(trained, rounded_file, half=True)
+        rounded = load_checkpoint(rounded_file)
+    before, after = evaluate(trained, test), evaluate(rounded, test)
+    first, second = (_logits(checkpoint, test) for checkpoint in (trained, rounded))
     other = int(np.count_nonzero(first.argmax(axis=1) != second.argmax(axis=1)))
 
-    target = BOX / f"{model.config.name}-{about.dataset}.safetensors"
+    target = BOX / f"{trained.model.config.name}-{about.dataset}.safetensors"
     training = describe(run, about.accuracy) | {
         "pictures": pictures or about.dataset,
         "test_pictures": len(test),
         "accuracy_before_rounding": before.accuracy,
     }
-    known |= {"accuracy": after.accuracy, "training": training}
-    save_model(target, rounded, half=True, **known)  # what is rounded stays as it is when it is rounded again
+    known = replace(about, accuracy=after.accuracy, training=training)
+    save_checkpoint(Checkpoint(rounded.model, known), target, half=True)  # rounded numbers stay as they are
     size = target.stat().st_size
-    print(f"{target.name}: {size:,} bytes, {count_parameters(rounded):,} parameters")
+    print(f"{target.name}: {size:,} bytes, {count_parameters(rounded.model):,} parameters")
     print(
         f"logits: between {first.min():.2f} and {first.max():.2f}, rounding changed them by {_largest(first - second)}"
     )
@@ -124,11 +118,12 @@ def _portable(command: str) -> str:
     return shlex.join(kept)
 
 
-def _logits(model: LeViT, test: Dataset, how: Augmentation) -> np.ndarray:
+def _logits(checkpoint: Checkpoint, test: Dataset) -> np.ndarray:
     """Of all pictures: (N, K)."""
     parts = np.array_split(np.arange(len(test)), max(1, len(test) // 250))
-    with model.inference():
-        return np.concatenate([model(normalise(test.batch(part), how.mean, how.std)) for part in parts])
+    normalise = checkpoint.preprocessing.normalise
+    with checkpoint.model.inference():
+        return np.concatenate([checkpoint.model(normalise(test.batch(part))) for part in parts])
 
 
 def _largest(difference: np.ndarray) -> str:
@@ -147,7 +142,7 @@ def table() -> str:
     """One row for each model."""
     rows = ["| name | parameters | file | trained on | test accuracy |", "|---|---|---|---|---|"]
     for name in levit_ref.list_pretrained():
-        about = levit_ref.pretrained_info(name)
+        about = read_about(name)
         parameters = count_parameters(levit_ref.load_pretrained(name))
         size = (BOX / f"{name}.safetensors").stat().st_size / 1e6
         accuracy = _percent(about.accuracy, 1)
@@ -161,7 +156,7 @@ def details() -> str:
 
 
 def _details(name: str) -> str:
-    about = load_metadata(BOX / f"{name}.safetensors")
+    about = read_about(name)
     how = about.training
     commands = "\n".join(how["commands"])
     before, after = _percent(how["accuracy_before_rounding"], 2), _percent(about.accuracy, 2)
@@ -183,7 +178,7 @@ def _percent(share: float | None, digits: int) -> str:
 
 
 TEXTS = {"table": table, "details": details}
-"""What may stand in a block."""
+"""The kinds of blocks."""
 
 
 if __name__ == "__main__":

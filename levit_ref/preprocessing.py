@@ -7,9 +7,10 @@ model in every checkpoint, and everything that classifies pictures takes it from
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,9 @@ Picture: TypeAlias = "str | os.PathLike[str] | Image | npt.NDArray[np.uint8]"
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 """How pictures may be scaled; the names are Pillow's."""
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What a picture file may hold, whatever its name says; the names are Pillow's. Others (EPS) would start a program."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +62,33 @@ class Preprocessing:
     interpolation: str = "bicubic"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", as_size(self.size))
+        object.__setattr__(self, "size", as_size(self.size, "size"))
         for name in "mean", "std":
-            values = tuple(getattr(self, name))  # JSON gives lists
-            if len(values) != 3 or not all(isinstance(v, int | float) and np.isfinite(v) for v in values):
-                raise ValueError(f"Preprocessing: {name} must be three finite numbers, got {values}")
-            object.__setattr__(self, name, tuple(map(float, values)))
+            values = getattr(self, name)
+            if not isinstance(values, list | tuple) or len(values) != 3 or not all(map(_is_number, values)):
+                raise ValueError(f"{name} must be three finite numbers, got {values!r}")
+            object.__setattr__(self, name, tuple(map(float, values)))  # JSON gives lists
         if not all(value > 0 for value in self.std):
-            raise ValueError(f"Preprocessing: std must be positive, got {self.std}")
-        if not (isinstance(self.crop_fraction, int | float) and 0 < self.crop_fraction <= 1):
-            raise ValueError(f"Preprocessing: crop_fraction must be above 0 and at most 1, got {self.crop_fraction}")
+            raise ValueError(f"std must be positive, got {self.std}")
+        if not (_is_number(self.crop_fraction) and 0 < self.crop_fraction <= 1):
+            raise ValueError(f"crop_fraction must be above 0 and at most 1, got {self.crop_fraction!r}")
         if self.interpolation not in INTERPOLATIONS:
             known = ", ".join(INTERPOLATIONS)
-            raise ValueError(f"Preprocessing: interpolation must be one of {known}, got {self.interpolation!r}")
+            raise ValueError(f"interpolation must be one of {known}, got {self.interpolation!r}")
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Preprocessing:
+        """The preprocessing that ``dataclasses.asdict`` made ``data`` of, also after a way through JSON.
+
+        Raises
+        ------
+        ValueError
+            If a field is missing, unknown or out of range; the message names it.
+        """
+        known = {f.name for f in fields(cls)}
+        for name in sorted(known ^ data.keys()):
+            raise ValueError(f"{'unknown' if name not in known else 'missing'} field {name}")
+        return cls(**data)
 
     def pixels(self, picture: Picture) -> npt.NDArray[np.uint8]:
         """One picture at the network's size, before the normalisation: uint8 (3, H, W)."""
@@ -89,15 +107,41 @@ class Preprocessing:
         return F.normalise(pixels, self.mean, self.std)
 
 
-def prepare_images(pictures: Picture | Iterable[Picture], preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
+class KnowsPreprocessing(Protocol):
+    """A checkpoint, or what is known about one."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How pictures become the model's input."""
+
+
+def preprocessing_of(preprocessing: Preprocessing | KnowsPreprocessing) -> Preprocessing:
+    """The preprocessing itself, given it or something that carries it.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    found = getattr(preprocessing, "preprocessing", preprocessing)
+    if not isinstance(found, Preprocessing):
+        raise TypeError(
+            f"preprocessing must be a Preprocessing, an About or a Checkpoint, got {type(preprocessing).__name__}"
+        )
+    return found
+
+
+def prepare_images(
+    pictures: Picture | Iterable[Picture], preprocessing: Preprocessing | KnowsPreprocessing
+) -> npt.NDArray[np.float32]:
     """Pictures as a network wants them.
 
     Parameters
     ----------
     pictures : path, PIL.Image.Image or ndarray, or several of them
         Of any size and colour mode. Arrays are uint8, (H, W, 3) or grey (H, W), as imaging libraries have them.
-    preprocessing : Preprocessing
-        Of the model: ``checkpoint.about.preprocessing``.
+    preprocessing : Preprocessing, About or Checkpoint
+        Of the model: the checkpoint itself, or something that carries its preprocessing.
 
     Returns
     -------
@@ -119,13 +163,25 @@ def prepare_images(pictures: Picture | Iterable[Picture], preprocessing: Preproc
     >>> images = prepare_images([grey, grey], Preprocessing((32, 32), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)))
     >>> images.shape
     (2, 3, 32, 32)
-    >>> bool(np.allclose(images, (128 / 255 - 0.5) / 0.25))
+    >>> bool(np.allclose(images, (128 / 255 - 0.5) / 0.25, atol=1e-6))
     True
+    """
+    how, several = preprocessing_of(preprocessing), as_list(pictures)
+    return how.normalise(np.stack([how.pixels(picture) for picture in several]))
+
+
+def as_list(pictures: Picture | Iterable[Picture]) -> list[Picture]:
+    """One picture or several as a list.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
     """
     several: list[Any] = [pictures] if _is_one(pictures) else list(pictures)  # type: ignore[arg-type]
     if not several:
         raise ValueError("pictures: there is none")
-    return preprocessing.normalise(np.stack([preprocessing.pixels(picture) for picture in several]))
+    return several
 
 
 def read_picture(path: str | os.PathLike[str], preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
@@ -141,7 +197,7 @@ def read_picture(path: str | os.PathLike[str], preprocessing: Preprocessing) -> 
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             return fit(ImageOps.exif_transpose(picture), preprocessing)
     except FileNotFoundError:
         raise
@@ -188,12 +244,23 @@ def as_rgb(picture: Image) -> Image:
     return picture.convert("RGB")
 
 
-def as_size(size: int | tuple[int, int]) -> tuple[int, int]:
-    """One number for a square, or (H, W), as (H, W)."""
-    both = (size, size) if isinstance(size, int) else tuple(size)
-    if len(both) != 2 or not all(isinstance(n, int) and n > 0 for n in both):
-        raise ValueError(f"image_size must be a positive number of pixels or (H, W), got {size!r}")
-    return both
+def as_size(size: int | Sequence[int], name: str = "image_size") -> tuple[int, int]:
+    """One number for a square, or (H, W), as (H, W); ``name`` is the argument's for the error message."""
+    both = (size, size) if isinstance(size, int) else size
+    if (
+        not isinstance(both, list | tuple)
+        or len(both) != 2
+        or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in both)
+    ):
+        raise ValueError(f"{name} must be a positive number of pixels or (H, W), got {size!r}")
+    return both[0], both[1]
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a real number that a float can hold, neither infinite nor NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max
 
 
 def _is_one(pictures: Any) -> bool:

@@ -30,17 +30,17 @@ from matplotlib.cbook import get_sample_data
 
 import levit_ref
 from levit_ref import inspection, ops
-from levit_ref.preprocessing import Preprocessing, read_picture
+from levit_ref.preprocessing import read_picture
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
 
 # %%
 name = "levit_1m_32px-cifar10"
-model = levit_ref.load_pretrained(name)  # comes with the package; in evaluation mode
-about = levit_ref.pretrained_info(name)
+checkpoint = levit_ref.load_checkpoint(name)  # comes with the package
+model, about = checkpoint.model, checkpoint.about  # the network, in evaluation mode, and what is known about it
 file = get_sample_data("grace_hopper.jpg", asfileobj=False)  # comes with matplotlib
 images = levit_ref.prepare_images(file, about)  # what the network takes: (1, 3, 32, 32), normalised
-picture = read_picture(file, Preprocessing(about.image_size))  # the same before normalisation, for our eyes: (3, 32, 32), bytes
+picture = read_picture(file, about.preprocessing)  # the same before normalisation, for our eyes: (3, 32, 32), bytes
 print(f"{model.flat_data.size:,} parameters, trained on {about.dataset}", end="; ")
 print(f"right for {about.accuracy:.1%} of its test pictures")
 print("classes:", *about.class_names)
@@ -65,7 +65,8 @@ print("classes:", *about.class_names)
 
 # %%
 photograph = plt.imread(file)  # (600, 512, 3), bytes
-mean, std = (np.array(values)[:, None, None] for values in (about.mean, about.std))  # (3, 1, 1)
+how = about.preprocessing
+mean, std = (np.array(values)[:, None, None] for values in (how.mean, how.std))  # (3, 1, 1)
 print(f"{photograph.size:,} numbers in the file, {images.size:,} for the network", end=": ")
 print(f"1 of {photograph.size / images.size:.0f}")
 print("normalised by hand, differs by", np.abs((picture / 255 - mean) / std - images[0]).max())
@@ -246,7 +247,7 @@ for head in range(len(q)):
 # %%
 present = get_sample_data("Minduka_Present_Blue_Pack.png", asfileobj=False)
 others = levit_ref.prepare_images(present, about)
-other_picture = read_picture(present, Preprocessing(about.image_size))
+other_picture = read_picture(present, about.preprocessing)
 _, other = levit_ref.run_with_activations(model, others, "*")
 inspection.draw_attention_maps(other_picture, inspection.attention_maps(other, layer, token))
 

@@ -33,8 +33,8 @@ import numpy as np
 
 import levit_ref
 from levit_ref import ops
-from levit_ref.checkpoints import load_model, save_model
-from levit_ref.data import ArrayDataset, Loader, make_shapes, normalise
+from levit_ref.checkpoints import About, Checkpoint, load_checkpoint, save_checkpoint
+from levit_ref.data import DATASETS, ArrayDataset, Loader, make_shapes, normalise
 from levit_ref.evaluation import evaluate
 from levit_ref.training import AdamW, Datasets, Progress, TrainConfig, WarmupCosine, train
 from levit_ref.training.flat import decay_mask
@@ -113,7 +113,8 @@ plt.show()
 
 # %%
 model = levit_ref.create_model("levit_250k_32px", num_classes=10)
-first = next(Loader(training_set, 32, TrainConfig.resolve().augmentation()).epoch(0))
+preprocessing = DATASETS["shapes"].preprocessing(32)
+first = next(Loader(training_set, 32, preprocessing, TrainConfig.resolve().augmentation()).epoch(0))
 _, saved = ops.cross_entropy_forward(model(first.images), first.targets)
 model.backward(ops.cross_entropy_backward(1.0, saved))
 before, g = model.flat_data.copy(), np.abs(model.flat_grad)
@@ -160,7 +161,7 @@ print(f"the parameter travelled {-theta[0]:.4f}, the sum of all rates is {rates.
 def fit(config, pictures, after_epoch=lambda model: None, make_optimizer=AdamW):
     """Train as the settings say: the network, and for each step its learning rate and loss."""
     model = levit_ref.create_model(config.model, num_classes=len(pictures.classes), seed=config.seed)
-    loader = Loader(pictures, config.batch_size, config.augmentation(), seed=config.seed)
+    loader = Loader(pictures, config.batch_size, preprocessing, config.augmentation(), seed=config.seed)
     mask = decay_mask((name, p.shape) for name, p in model.named_parameters())
     optimizer = make_optimizer(model.flat_data, model.flat_grad, mask, weight_decay=config.weight_decay)
     steps, warmup, history = config.epochs * len(loader), int(config.warmup_epochs * len(loader)), []
@@ -193,7 +194,7 @@ def step_of(model, batch, optimizer, rate):
 small = TrainConfig.resolve({"epochs": 1, "train_size": 1024, "test_size": 200})  # dataset "shapes" by default
 quiet = Progress(quiet=True)
 train(small, f"{runs.name}/small", progress=quiet)
-by_train, _ = load_model(f"{runs.name}/small/best.safetensors")
+by_train = load_checkpoint(f"{runs.name}/small").model  # of the folder, the best checkpoint
 by_loop, history = fit(small, make_shapes("train", 1024))
 print(f"{len(history)} steps, loss {history[0, 1]:.3f} to {history[-1, 1]:.3f} (ln 10 = {np.log(10):.3f})")
 print("largest difference of a parameter:", np.abs(by_train.flat_data - by_loop.flat_data).max())
@@ -210,8 +211,8 @@ print("largest difference of a parameter:", np.abs(by_train.flat_data - by_loop.
 # %%
 config = TrainConfig.resolve({"epochs": 5})
 tests = []
-how = config.augmentation()
-model, history = fit(config, training_set, lambda m: tests.append(evaluate(m, test_set, 250, how)))
+how = DATASETS["shapes"].preprocessing(32)
+model, history = fit(config, training_set, lambda m: tests.append(evaluate(m, test_set, preprocessing=how)))
 rates, losses = history.T
 for epoch, (part, result) in enumerate(zip(losses.reshape(5, -1), tests, strict=True), 1):
     print(f"epoch {epoch}: training loss {part.mean():.3f}, test loss {result.loss:.3f}, right {result.accuracy:.1%}")
@@ -268,7 +269,7 @@ labels = training_set.labels[:6000].copy()
 wrong = rng.random(6000) < 0.3
 labels[wrong] = (labels[wrong] + rng.integers(1, 10, wrong.sum())) % 10
 noisy = Datasets(ArrayDataset(training_set.images[:6000], labels, training_set.classes), test_set)
-save_model(f"{runs.name}/teacher.safetensors", model)
+save_checkpoint(Checkpoint(model, About(how)), f"{runs.name}/teacher.safetensors")
 student = {"epochs": 3, "eval_every": 3}
 train(TrainConfig.resolve(student), f"{runs.name}/alone", datasets=noisy, progress=quiet)
 taught = TrainConfig.resolve(student | {"teacher": f"{runs.name}/teacher.safetensors"})
@@ -276,8 +277,7 @@ train(taught, f"{runs.name}/taught", datasets=noisy, progress=quiet)
 print(f"{wrong.mean():.1%} of the labels are wrong")
 
 # %%
-alone, _ = load_model(f"{runs.name}/alone/best.safetensors")
-pupil, _ = load_model(f"{runs.name}/taught/best.safetensors")
+alone, pupil = (load_checkpoint(f"{runs.name}/{name}").model for name in ("alone", "taught"))
 seen = normalise(test_set.images, how.mean, how.std)  # (2000, 3, 32, 32)
 with alone.inference(), pupil.inference():
     heads = pupil.forward_heads(seen)
@@ -310,7 +310,7 @@ def cross_entropy(logits, targets):
     return np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(logits)), targets])
 
 
-by_hand = 0.5 * cross_entropy(heads.head, first.labels) + 0.5 * cross_entropy(heads.head_dist, told)
+by_hand = 0.5 * cross_entropy(heads.head, first.targets.argmax(axis=1)) + 0.5 * cross_entropy(heads.head_dist, told)
 by_package, gradient = Objective()(heads, first.targets, model(first.images))
 print(by_hand, by_package)
 
@@ -445,12 +445,11 @@ class Compared(AdamW):
 
 
 # %% tags=["final-check"]
-reread, _ = load_model(f"{runs.name}/teacher.safetensors")
 routes = [
     tests[-1].accuracy,
     np.trace(tests[-1].confusion) / len(test_set),
     shares["the teacher"],
-    evaluate(reread, test_set, 100, how).accuracy,
+    evaluate(load_checkpoint(f"{runs.name}/teacher.safetensors"), test_set, batch_size=100).accuracy,
 ]
 fit(small, make_shapes("train", 1024), make_optimizer=Compared)
 print([float(share) for share in routes])

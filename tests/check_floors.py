@@ -23,17 +23,23 @@ FLOORS = {
     "configs": 5,
     "preprocessing": 5,
     "files": 1,
+    "pretrained": 1,
     "data": 6,
     "evaluation": 6,
     "checkpoints": 6,
     "inspection": 6,
     "training": 6,
-    "pretrained": 7,
     "__init__": 8,
     "cli": 9,
     "__main__": 10,
 }
-SIDEWAYS = {("training", "data"), ("training", "checkpoints"), ("training", "evaluation"), ("evaluation", "data")}
+SIDEWAYS = {
+    ("training", "data"),
+    ("training", "checkpoints"),
+    ("training", "evaluation"),
+    ("evaluation", "data"),
+    ("evaluation", "checkpoints"),
+}
 """The only imports allowed between places of one floor."""
 
 

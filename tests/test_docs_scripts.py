@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import levit_ref
-from levit_ref.checkpoints import load_model
-from levit_ref.data import Augmentation, load_dataset
+from levit_ref.checkpoints import load_checkpoint, read_about
+from levit_ref.data import load_dataset
 from levit_ref.evaluation import evaluate
 from levit_ref.inspection import count_macs, count_parameters
 from levit_ref.training import RunFolder, TrainConfig, train
@@ -76,12 +76,12 @@ def test_a_run_becomes_a_file(
     assert file.name == "levit_250k_32px-shapes.safetensors"
     assert file.stat().st_size < run.best.stat().st_size * 0.55
 
-    model, about = load_model(file)
-    _, before = load_model(run.best)
+    checkpoint, before = load_checkpoint(file), read_about(run.best)
+    about = checkpoint.about
     test = load_dataset("shapes", "test", size=500)
-    result = evaluate(model, test, augmentation=Augmentation(mean=about.mean, std=about.std))
+    result = evaluate(checkpoint, test)
     assert about.accuracy == result.accuracy  # of these rounded weights
-    assert (about.class_names, about.mean, about.std) == (before.class_names, before.mean, before.std)
+    assert (about.class_names, about.preprocessing) == (before.class_names, before.preprocessing)
     assert about.training == {
         "commands": ["levit-ref train --model levit_250k_32px --epochs 2"],
         "version": levit_ref.__version__,

@@ -24,6 +24,7 @@ from levit_ref.ops import (
     position_bias_index,
     soft_distillation_forward,
 )
+from levit_ref.preprocessing import Preprocessing
 from levit_ref.training.ema import Ema
 from levit_ref.training.objective import Objective
 
@@ -424,7 +425,7 @@ def test_every_image_is_seen_in_every_epoch_and_epochs_differ() -> None:
     dataset = ArrayDataset(
         rng.integers(256, size=(101, 3, 8, 8), dtype=np.uint8), rng.integers(2, size=101), ("a", "b")
     )
-    loader = Loader(dataset, batch_size=10, seed=0)
+    loader = Loader(dataset, 10, Preprocessing((8, 8)), seed=0)
     orders = [np.concatenate([batch.indices for batch in loader.epoch(epoch)]) for epoch in range(3)]
     for order in orders:
         assert sorted(order) == list(range(101))

@@ -1,35 +1,40 @@
-"""Checkpoints: files written atomically, models in them, and the names that other implementations use.
+"""Checkpoints: a model with what is known about it as one value, its file, and the files of other implementations.
 
-Start with :func:`save_model` and :func:`load_model`; :func:`load_weights` reads other projects' files.
+Start with :func:`load_checkpoint` and :func:`save_checkpoint`; :func:`load_weights` reads other projects' files.
 """
 
-from levit_ref.checkpoints.files import CheckpointError, read_file, read_tensors, write_file
-from levit_ref.checkpoints.model import (
-    ModelMetadata,
-    load_metadata,
-    load_model,
-    load_weights,
-    pack_model,
-    save_model,
-    unpack_model,
+from levit_ref.checkpoints.about import About
+from levit_ref.checkpoints.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    load_pretrained,
+    pack,
+    read_about,
+    save_checkpoint,
+    unpack,
 )
-from levit_ref.checkpoints.names import detect_scheme, from_timm, to_timm
-from levit_ref.checkpoints.schemes import SCHEMES
+from levit_ref.checkpoints.files import CheckpointError, Header, read_file, read_header, read_tensors, write_file
+from levit_ref.checkpoints.formats import FORMATS
+from levit_ref.checkpoints.translate import detect_format, from_format, load_weights, to_format
 
 __all__ = [
-    "SCHEMES",
+    "FORMATS",
+    "About",
+    "Checkpoint",
     "CheckpointError",
-    "ModelMetadata",
-    "detect_scheme",
-    "from_timm",
-    "load_metadata",
-    "load_model",
+    "Header",
+    "detect_format",
+    "from_format",
+    "load_checkpoint",
+    "load_pretrained",
     "load_weights",
-    "pack_model",
+    "pack",
+    "read_about",
     "read_file",
+    "read_header",
     "read_tensors",
-    "save_model",
-    "to_timm",
-    "unpack_model",
+    "save_checkpoint",
+    "to_format",
+    "unpack",
     "write_file",
 ]

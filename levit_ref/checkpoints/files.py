@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,8 @@ from safetensors.numpy import save
 from levit_ref.files import FileError, replacing
 
 METADATA_KEY = "levit_ref"
-"""The one key of the safetensors metadata: under it lies a JSON document. One key, because files with several
-would differ from run to run (their order is that of a hash map)."""
+"""The one key of the safetensors metadata; its value is a JSON document. With several keys, files of the same content
+would differ from run to run, since safetensors writes them in the order of a hash map."""
 
 
 class CheckpointError(FileError):
@@ -55,11 +57,41 @@ def write_file(
         if array.dtype.kind not in "fiub":
             raise TypeError(f"{path}: {name} has dtype {array.dtype}; a checkpoint holds floats, integers and bools")
     document = json.dumps(metadata)
-    # safetensors reads the memory behind an array without looking at its strides
+    # safetensors reads an array's memory from its start, without looking at its strides
     contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     content = save(contiguous, metadata={METADATA_KEY: document})
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about itself before its arrays.
+
+    Attributes
+    ----------
+    metadata : dict
+        As given to :func:`write_file`.
+    shapes : dict of str to tuple of int
+        Of every array, by name.
+    """
+
+    metadata: dict[str, Any]
+    shapes: dict[str, tuple[int, ...]]
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """Read what stands before the arrays of a file that :func:`write_file` wrote, and none of the arrays.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    CheckpointError
+        If it is not a safetensors file, is cut short, or has no metadata of this package.
+    """
+    with _opened(path) as file:
+        return _header(file, path)
 
 
 def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
@@ -73,32 +105,36 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]]
 
     Raises
     ------
+    FileNotFoundError, CheckpointError
+        As :func:`read_header`.
+    """
+    with _opened(path) as file:
+        metadata = _header(file, path).metadata
+        return _tensors(file), metadata
+
+
+def read_tensors(path: str | os.PathLike[str], prefix: str = "") -> dict[str, npt.NDArray[Any]]:
+    """Read the arrays of any safetensors file, whoever wrote it.
+
+    Parameters
+    ----------
+    path : path-like
+    prefix : str
+        Read only the arrays whose names start so.
+
+    Raises
+    ------
     FileNotFoundError
         If there is no such file.
     CheckpointError
-        If it is not a safetensors file, is cut short, or has no metadata of this package.
+        If it is not a safetensors file or is cut short.
     """
-    tensors, raw = _read(path)
-    if METADATA_KEY not in raw:
-        raise CheckpointError(
-            f"{path}: a safetensors file, but without the metadata of a levit_ref checkpoint; "
-            f"weights of other projects are read by load_weights"
-        )
-    try:
-        metadata = json.loads(raw[METADATA_KEY])
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path}: the metadata is not JSON: {error}") from error
-    if not isinstance(metadata, dict):
-        raise CheckpointError(f"{path}: the metadata is a JSON {type(metadata).__name__}, expected an object")
-    return tensors, metadata
+    with _opened(path) as file:
+        return _tensors(file, prefix)
 
 
-def read_tensors(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
-    """Read the arrays of any safetensors file, whoever wrote it; errors as in :func:`read_file`."""
-    return _read(path)[0]
-
-
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     path = Path(path)
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder, expected a .safetensors file")
@@ -106,10 +142,30 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], di
         raise FileNotFoundError(f"{path}: no such checkpoint file")
     try:
         with safe_open(path, framework="np") as file:
-            names = file.keys()  # the file object is no mapping
-            tensors = {name: np.array(file.get_tensor(name)) for name in names}
-            return tensors, file.metadata() or {}
+            yield file
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not a safetensors file, or one that was cut short ({error})") from error
     except TypeError as error:  # an array of a dtype that NumPy does not have, such as bfloat16
         raise CheckpointError(f"{path}: holds an array that NumPy cannot represent ({error})") from error
+
+
+def _header(file: Any, path: str | os.PathLike[str]) -> Header:
+    raw = file.metadata() or {}
+    if METADATA_KEY not in raw:
+        raise CheckpointError(
+            f"{path}: a safetensors file, but without the metadata of a levit_ref checkpoint; "
+            f"weights of other projects are read by load_weights"
+        )
+    try:
+        metadata = json.loads(raw[METADATA_KEY])
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and lists in lists in lists
+        raise CheckpointError(f"{path}: the metadata is not JSON, or is damaged: {error}") from error
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"{path}: the metadata is a JSON {type(metadata).__name__}, expected an object")
+    names = file.keys()  # the file object is no mapping
+    return Header(metadata, {name: tuple(file.get_slice(name).get_shape()) for name in names})
+
+
+def _tensors(file: Any, prefix: str = "") -> dict[str, npt.NDArray[Any]]:
+    names = file.keys()
+    return {name: np.array(file.get_tensor(name)) for name in names if name.startswith(prefix)}

@@ -12,27 +12,25 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from levit_ref.checkpoints import ModelMetadata
+from levit_ref.checkpoints import About, Checkpoint, load_checkpoint
 from levit_ref.cli.errors import Debug
-from levit_ref.cli.models import CHECKPOINT_HELP, check_classes, introduction, load_checkpoint
+from levit_ref.cli.model_option import DEFAULT, Model, introduction
 from levit_ref.cli.options import with_default
 from levit_ref.cli.output import console, print_json, table
-from levit_ref.configs import list_models
 from levit_ref.data import load_dataset
+from levit_ref.evaluation import check_classes, most_probable
 from levit_ref.files import replacing
 from levit_ref.inspection import record
 from levit_ref.inspection.names import select
 from levit_ref.inspection.report import NEEDED, Finding, findings
 from levit_ref.nn import LeViT
-from levit_ref.ops import Array, IntArray, softmax_forward
-from levit_ref.preprocessing import Preprocessing
-from levit_ref.pretrained import DEFAULT
+from levit_ref.ops import Array, IntArray
 
 
 def command(
     image: Annotated[Path, typer.Argument(help="A picture file, of any size and colour mode.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into; it is made if need be.")],
-    model: Annotated[str, typer.Option("--model", "-m", help=CHECKPOINT_HELP)] = DEFAULT,
+    model: Model = DEFAULT,
     names: Annotated[
         list[str] | None,
         typer.Option(
@@ -82,12 +80,12 @@ def command(
     every layer, rollout, attention distance, position biases, saliency, statistics, first filters, receptive fields.
     With pictures of a dataset also the similarity of layers and the importance of heads and branches.
     """
-    network, about = _trained(model)
-    preprocessing = Preprocessing(about.image_size, about.mean, about.std)
+    checkpoint = load_checkpoint(model)
+    network, about, preprocessing = checkpoint.model, checkpoint.about, checkpoint.preprocessing
     pixels = preprocessing.pixels(image)  # (3, H, W)
     pixel = None if at is None else _pixel(at, network)
     explained = None if target is None else _class(target, about)
-    examples = _examples(model, network, about, preprocessing, dataset, data_dir, test_size) if figures else None
+    examples = _examples(checkpoint, dataset, data_dir, test_size) if figures else None
     wanted = names or ["*"]
     acts = record(network, preprocessing.normalise(pixels[None]), [*wanted, "logits", *(NEEDED if figures else ())])
     arrays = {name: acts[name] for name in select(wanted, list(acts))}
@@ -107,16 +105,6 @@ def command(
     _print(image, model, output, about, acts["logits"], written, acts.notes, json)
 
 
-def _trained(model: str) -> tuple[LeViT, ModelMetadata]:
-    """The model and its metadata; a variant with fresh weights is refused, since it would look like a discovery."""
-    if model in list_models():
-        raise ValueError(
-            f"{model} is a variant without trained weights: there is nothing to see inside. Give a checkpoint, a run "
-            f"folder, or a model that comes with the package, like {DEFAULT}"
-        )
-    return load_checkpoint(model)
-
-
 def _pixel(text: str, model: LeViT) -> tuple[int, int]:
     match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", text)
     H, W = model.image_size
@@ -125,7 +113,7 @@ def _pixel(text: str, model: LeViT) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _class(text: str, about: ModelMetadata) -> int:
+def _class(text: str, about: About) -> int:
     if text in about.class_names:
         return about.class_names.index(text)
     if text.isdecimal() and int(text) < about.num_classes:
@@ -135,22 +123,17 @@ def _class(text: str, about: ModelMetadata) -> int:
 
 
 def _examples(
-    checkpoint: str,
-    model: LeViT,
-    about: ModelMetadata,
-    preprocessing: Preprocessing,
-    dataset: str | None,
-    data_dir: Path | None,
-    size: int,
+    checkpoint: Checkpoint, dataset: str | None, data_dir: Path | None, size: int
 ) -> tuple[Array, IntArray] | None:
     """Normalised test pictures and their labels; None if nobody asked for them and they are not on this machine."""
+    about, preprocessing = checkpoint.about, checkpoint.preprocessing
     name = dataset or about.dataset
     if not name:
         return None
     asked_for = dataset is not None or data_dir is not None
     try:
-        data = load_dataset(name, "test", data_dir, image_size=model.image_size, size=size, download=asked_for)
-        check_classes(checkpoint, about, data, name)
+        data = load_dataset(name, "test", data_dir, preprocessing=preprocessing, size=size, download=asked_for)
+        check_classes(about, data.classes)
     except (OSError, ValueError):
         if asked_for:
             raise
@@ -179,17 +162,15 @@ def _print(
     image: Path,
     model: str,
     folder: Path,
-    about: ModelMetadata,
+    about: About,
     logits: Array,
     written: list[tuple[str, str]],
     notes: tuple[str, ...],
     json: bool,
 ) -> None:
-    probabilities = softmax_forward(logits.astype(np.float64))[0][0]  # (K,)
-    best = int(probabilities.argmax())
-    name = about.class_names[best] if about.class_names else str(best)
+    ((best,),) = most_probable(logits, about.class_names, top=1)
     if json:
-        found: dict[str, Any] = {"class": name, "index": best, "probability": float(probabilities[best])}
+        found: dict[str, Any] = {"class": best.class_name, "index": best.index, "probability": best.probability}
         files = [{"file": str(folder / file), "about": text} for file, text in written]
         print_json({"image": str(image), "model": model, "prediction": found, "files": files, "notes": list(notes)})
         return
@@ -197,7 +178,7 @@ def _print(
     line = introduction(model, about)
     if line:
         out.print(line, soft_wrap=True)
-    out.print(f"{image}: {name}, {probabilities[best]:.2%}", soft_wrap=True)
+    out.print(f"{image}: {best.class_name}, {best.probability:.2%}", soft_wrap=True)
     rows = table(f"in {folder}", "", left=2)
     for file, text in written:
         rows.add_row(file, text)

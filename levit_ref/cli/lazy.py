@@ -11,7 +11,7 @@ from levit_ref.cli.errors import OneLineErrors
 
 COMMANDS = {
     "train": "Train a model; without options, on generated shapes.",
-    "eval": "Evaluate a checkpoint: accuracy, top-5 accuracy, loss, and every class.",
+    "eval": "Evaluate a trained model: accuracy, top-5 accuracy, loss, and every class.",
     "predict": "Classify pictures: the most probable classes of each.",
     "inspect": "Look inside: the activations of a picture, and figures of what the network makes of it.",
     "summary": "Show what every component of a model costs.",

@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from levit_ref._suggest import did_you_mean
+from levit_ref.checkpoints import CheckpointError, load_checkpoint
 from levit_ref.cli.errors import Debug
-from levit_ref.cli.models import variant_or_checkpoint
+from levit_ref.cli.model_option import ModelArgument, ModelOption, one_model
 from levit_ref.cli.options import image_size_option, with_default
 from levit_ref.cli.output import console, print_json, table
-from levit_ref.configs import VARIANTS
+from levit_ref.configs import VARIANTS, create_model
 from levit_ref.evaluation.published import IMAGE_SIZE, NUM_CLASSES, PUBLISHED, PublishedCost
 from levit_ref.inspection.ledger import Ledger, LedgerRow, cost_ledger
 from levit_ref.nn import LeViT
@@ -21,10 +23,8 @@ from levit_ref.runtime import describe_backend
 
 
 def command(
-    model: Annotated[
-        str | None,
-        typer.Argument(help="A variant's name, a checkpoint, a run folder, or a pretrained name.", show_default=False),
-    ] = None,
+    which: ModelArgument = None,
+    model: ModelOption = None,
     list_variants: Annotated[bool, typer.Option("--list", help="List the variants and leave.")] = False,
     num_classes: Annotated[
         int | None,
@@ -47,20 +47,36 @@ def command(
     """Show what every component of a model costs.
 
     The ledger has output shape, parameters, multiply-adds (as the official code counts them), bytes of activations,
-    and on request measured time. Beside the totals stand those of the paper.
+    and on request measured time. The paper's totals are shown for comparison.
     """
     if list_variants:
         _print_variants(json)
         return
-    if model is None:
+    source = one_model(which, model)
+    if source is None:
         raise ValueError("summary needs a MODEL: a variant's name (--list shows them) or a trained model")
-    size = None if image_size is None else image_size_option(image_size)
-    network = variant_or_checkpoint(model, num_classes=num_classes, image_size=size)
+    network = _network(source, num_classes, image_size)
     ledger = cost_ledger(network, batch_size=batch_size if time else None, repetitions=repetitions)
     if json:
         print_json(_as_data(network, ledger))
     else:
         _print_ledger(network, ledger)
+
+
+def _network(source: str, num_classes: int | None, image_size: str | None) -> LeViT:
+    """A variant, of the size that the options say, or a trained model."""
+    if source in VARIANTS:
+        size = None if image_size is None else image_size_option(image_size)
+        return create_model(source, num_classes=NUM_CLASSES if num_classes is None else num_classes, image_size=size)
+    try:
+        network = load_checkpoint(source).model
+    except CheckpointError:
+        raise
+    except ValueError as error:  # neither a file nor a trained model: it was to be a variant
+        raise ValueError(f"{error}{did_you_mean(source, VARIANTS)}") from None
+    if num_classes is not None or image_size is not None:
+        raise ValueError(f"{source}: --num-classes and --image-size are for variants; a trained model has its own")
+    return network
 
 
 # --- as a table -------------------------------------------------------------------------------------------------------

@@ -1,12 +1,12 @@
 """CIFAR-10 and CIFAR-100 in their official python layout (https://www.cs.toronto.edu/~kriz/cifar.html).
 
-A set is a folder of pickled dictionaries.  CIFAR-10 has ``data_batch_1`` to ``data_batch_5`` and ``test_batch``,
-with ``data``, uint8 (n, 3072), and ``labels``, and the class names in ``batches.meta``; CIFAR-100 has ``train``,
-``test`` and ``meta``, with ``fine_labels``.  A row of ``data`` is a picture: its red plane, then green, then
-blue, 32 rows of 32 pixels each.
+A set is a folder of pickled dictionaries. CIFAR-10 has ``data_batch_1`` to ``data_batch_5`` and ``test_batch``, with
+``data``, uint8 (n, 3072), and ``labels``; the class names are in ``batches.meta``. CIFAR-100 has ``train``, ``test``
+and ``meta``, with ``fine_labels``. A row of ``data`` is a picture: its red plane, then green, then blue, each of 32
+rows of 32 pixels.
 
-Files that people write themselves are as welcome as the official ones: `str` or `bytes` keys, any pickle
-protocol, any number of pictures, any class names, labels in a list or an array.
+Files that people write themselves are as welcome as the official ones: ``str`` or ``bytes`` keys, any pickle protocol,
+any number of pictures, any class names, labels in a list or an array.
 """
 
 from __future__ import annotations
@@ -22,10 +22,7 @@ from numpy.typing import NDArray
 
 from levit_ref.data.dataset import ArrayDataset, Dataset, check_labels
 from levit_ref.data.records import DatasetRecord, Request
-from levit_ref.files.archive import read_files
-from levit_ref.files.download import fetch
-from levit_ref.files.errors import FileError
-from levit_ref.files.pickles import as_text, load_pickled_dict
+from levit_ref.files import FileError, as_text, fetch, load_pickled_dict, read_files
 
 OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz"
 _SIDE = 32  # pixels
@@ -110,30 +107,29 @@ def load_cifar(
 
     Parameters
     ----------
-    name
-        "cifar10" or "cifar100" (the 100 fine labels)
-    split
-        "train" or "test"
-    data_dir
-        The folder of the batches, the folder that holds it, the tar.gz, or the folder that
-        holds the tar.gz.  The content is validated but no checksum is asked of a copy of your own.
-        None: the official archive in the cache folder (`levit_ref.data.cache_dir`), checksum and all.
-    download
-        Whether a missing official archive may be downloaded
-    base_url
-        The folder on the server to download from
+    name : {"cifar10", "cifar100"}
+        For "cifar100" the labels are the 100 fine ones.
+    split : {"train", "test"}
+    data_dir : path-like, optional
+        The folder of the batches, the folder that holds it, the tar.gz, or the folder that holds the tar.gz. Its
+        content is checked, but not its checksum: it may be a copy of your own. By default, the official archive in the
+        cache folder (:func:`levit_ref.files.cache_dir`), whose checksum is checked as well.
+    download : bool
+        Whether a missing official archive may be downloaded.
+    base_url : str
+        The folder on the server to download from.
 
     Returns
     -------
-    ArrayDataset
+    dataset : ArrayDataset
         Pictures (N, 3, 32, 32), in the order of the files.
 
     Raises
     ------
     FileNotFoundError
-        The files are not there, or (`DownloadError`) cannot be downloaded.
+        If the files are not there, or (``DownloadError``) cannot be downloaded.
     FileError
-        A file is truncated, damaged, or does not hold what it should; the message starts with its name.
+        If a file is truncated or damaged, or its content is not of this layout; the message starts with its path.
     """
     if name not in _LAYOUTS:
         raise ValueError(f"name must be one of {', '.join(_LAYOUTS)}, got {name!r}")
@@ -141,14 +137,14 @@ def load_cifar(
     if split not in layout.splits:
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
     if data_dir is None:
-        place = fetch(f"{base_url.rstrip('/')}/{layout.archive}", layout.md5, download=download)
+        place = fetch(f"{base_url.rstrip('/')}/{layout.archive}", f"md5:{layout.md5}", download=download)
     else:
         place = _find(Path(data_dir).expanduser(), layout)
     return _read_split(place, layout, layout.splits[split])
 
 
 def _find(data_dir: Path, layout: _Layout) -> Path:
-    """Return the folder of batches, or the archive, that `data_dir` stands for."""
+    """The folder of batches, or the archive, that ``data_dir`` stands for."""
     if data_dir.is_file() or (data_dir / layout.meta).is_file():
         return data_dir
     if (data_dir / layout.folder).is_dir():
@@ -186,19 +182,23 @@ def _class_names(source: str, meta: dict[str, Any], key: str) -> tuple[str, ...]
 def _pictures(
     source: str, batch: dict[str, Any], labels_key: str, n_classes: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the pictures, uint8 (n, 3072), and labels, int64 (n,), of one file."""
+    """Pictures, uint8 (n, 3072), and labels, int64 (n,), of one file."""
     data = _value(source, batch, "data")
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != _ROW:
         got = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
         raise FileError(f"{source}: 'data' must be a uint8 array of shape (n, {_ROW}), got {got}")
     labels = _value(source, batch, labels_key)
+    is_flat = isinstance(labels, (list, tuple)) and all(isinstance(label, (int, float, np.number)) for label in labels)
+    if not (is_flat or isinstance(labels, np.ndarray)):  # nested lists that share their parts could be of any size
+        raise FileError(f"{source}: {labels_key!r}: labels must be a list or an array of integers")
     try:
         return data, check_labels(labels, n_classes, count=len(data))
-    except (TypeError, ValueError) as error:  # ValueError also for a ragged list
+    except (TypeError, ValueError) as error:
         raise FileError(f"{source}: {labels_key!r}: {error}") from error
 
 
 def _value(source: str, content: dict[str, Any], key: str) -> Any:
     if key not in content:
-        raise FileError(f"{source}: no {key!r} in it, only {', '.join(map(repr, content)) or 'nothing'}")
+        keys = [repr(name) for name in list(content)[:10]] + ["..."] * (len(content) > 10)
+        raise FileError(f"{source}: no {key!r} in it, only {', '.join(keys) or 'nothing'}")
     return content[key]

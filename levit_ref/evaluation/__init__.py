@@ -1,5 +1,15 @@
-"""How good a model is: evaluation on a dataset, and what was published about the variants."""
+"""Using a trained model: classify pictures, evaluate on a dataset, compare with what was published."""
 
-from levit_ref.evaluation.evaluate import EvalResult, evaluate
+from levit_ref.evaluation.on_dataset import EvalResult, check_classes, evaluate
+from levit_ref.evaluation.on_pictures import Prediction, classify, most_probable
+from levit_ref.evaluation.subject import NonFiniteLogitsError
 
-__all__ = ["EvalResult", "evaluate"]
+__all__ = [
+    "EvalResult",
+    "NonFiniteLogitsError",
+    "Prediction",
+    "check_classes",
+    "classify",
+    "evaluate",
+    "most_probable",
+]

@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from levit_ref.checkpoints import load_model, read_tensors
+from levit_ref.checkpoints import load_checkpoint, read_tensors
 from levit_ref.data import Batch
 from levit_ref.nn import LeViT
 from levit_ref.training.flat import FloatArray
@@ -38,7 +38,7 @@ class ModelTeacher:
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, num_classes: int, image_size: tuple[int, int]) -> ModelTeacher:
         """Read a checkpoint, and check that it classifies the student's pictures into the student's classes."""
-        model, _ = load_model(path)
+        model = load_checkpoint(path).model
         if (model.num_classes, model.image_size) != (num_classes, image_size):
             raise ValueError(
                 f"{path}: the teacher has {model.num_classes} classes and takes {model.image_size} pixels, "

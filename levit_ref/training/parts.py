@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from levit_ref.configs import create_model
 from levit_ref.data import DATASETS, Dataset, Loader, load_dataset
 from levit_ref.nn import LeViT
-from levit_ref.preprocessing import Preprocessing
 from levit_ref.settings import ConfigError
 from levit_ref.training.clipping import clip_adaptive, clip_global_norm
 from levit_ref.training.config import TrainConfig
@@ -36,7 +35,6 @@ class Parts:
     step: TrainingStep
     loader: Loader
     test_set: Dataset
-    preprocessing: Preprocessing
 
 
 def load_datasets(config: TrainConfig) -> Datasets:
@@ -68,11 +66,10 @@ def build(config: TrainConfig, datasets: Datasets) -> Parts:
         drop_path=config.drop_path,
         seed=config.seed,
     )
-    preprocessing = DATASETS[config.dataset].preprocessing((height, width))
     loader = Loader(
         train,
         config.batch_size,
-        preprocessing,
+        DATASETS[config.dataset].preprocessing((height, width)),
         config.augmentation(),
         seed=config.seed,
         workers=config.workers,
@@ -93,7 +90,7 @@ def build(config: TrainConfig, datasets: Datasets) -> Parts:
         clip=_clip(config, model),
         seed=config.seed,
     )
-    return Parts(step, loader, test, preprocessing)
+    return Parts(step, loader, test)
 
 
 def _two_heads(config: TrainConfig) -> bool | None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from levit_ref.checkpoints import save_model
-from levit_ref.evaluation import EvalResult, evaluate
+from levit_ref.checkpoints import About, Checkpoint, save_checkpoint
+from levit_ref.evaluation import EvalResult, NonFiniteLogitsError, evaluate
 from levit_ref.training.config import TrainConfig
 from levit_ref.training.health import NonFiniteError, first_nonfinite
 from levit_ref.training.metrics import MetricsLog
@@ -89,13 +88,7 @@ class Session:
         self.step = self.parts.step
         self.state = RunState()
         self.metrics = MetricsLog(folder.metrics)
-        preprocessing = self.parts.preprocessing
-        self._about: dict[str, Any] = {
-            "class_names": tuple(datasets.train.classes),
-            "mean": preprocessing.mean,
-            "std": preprocessing.std,
-            "dataset": config.dataset,
-        }
+        self._about = About(self.parts.loader.preprocessing, datasets.train.classes, config.dataset)
         self._stop = StopRequest()
         self._clock = self._last_save = time.monotonic()
         self._last_plot = -math.inf
@@ -199,19 +192,18 @@ class Session:
         self.progress.epoch(record, config.epochs, self._seconds() * (config.epochs / number - 1))
 
     def _evaluate(self) -> EvalResult:
-        parts = self.parts
-        result = evaluate(
-            self.step.model,
-            parts.test_set,
-            preprocessing=parts.preprocessing,
-            batch_size=self.config.batch_size,
-            on_batch=lambda *_: self._check_stop(),
-        )
-        if not math.isfinite(result.loss):
-            weights = self.step.model.state_dict()
-            where = first_nonfinite(weights.items()) or "an activation, though every weight is finite"
-            raise NonFiniteError(f"epoch {self.state.epoch + 1}: the test loss is {result.loss}; not finite is {where}")
-        return result
+        model = self.step.model
+        try:
+            return evaluate(
+                model,
+                self.parts.test_set,
+                preprocessing=self._about,
+                batch_size=self.config.batch_size,
+                on_batch=lambda *_: self._check_stop(),
+            )
+        except NonFiniteLogitsError:
+            where = first_nonfinite(model.state_dict().items()) or "an activation, though every weight is finite"
+            raise NonFiniteError(f"epoch {self.state.epoch + 1}: the test loss is nan; not finite is {where}") from None
 
     def _keep_best(self, test: EvalResult, averaged: EvalResult | None) -> None:
         """Save the model, own or averaged weights, if it is better than all before."""
@@ -222,15 +214,15 @@ class Session:
             return
         if use_average and step.ema is not None:
             with step.ema.applied():
-                save_model(self.folder.best, step.model, **self._about, accuracy=accuracy)
+                save_checkpoint(self._checkpoint(accuracy), self.folder.best)
         else:
-            save_model(self.folder.best, step.model, **self._about, accuracy=accuracy)
+            save_checkpoint(self._checkpoint(accuracy), self.folder.best)
         state.best_accuracy = accuracy
 
     def _plot(self, test: EvalResult | None) -> None:
         plot_curves(self.folder.curves, self.metrics.records)
         if test is not None:
-            plot_confusion(self.folder.confusion, test.confusion, self._about["class_names"])
+            plot_confusion(self.folder.confusion, test.confusion, self._about.class_names)
         self._last_plot = time.monotonic()
 
     # --- helpers ---------------------------------------------------------------------------------------------------
@@ -242,13 +234,14 @@ class Session:
             self.folder.last,
             state,
             self.config,
-            step.model,
+            self._checkpoint(self._latest_accuracy()),
             step.optimizer,
             step.ema,
-            **self._about,
-            accuracy=self._latest_accuracy(),
         )
         self._last_save = time.monotonic()
+
+    def _checkpoint(self, accuracy: float | None) -> Checkpoint:
+        return Checkpoint(self.step.model, replace(self._about, accuracy=accuracy))
 
     def _latest_accuracy(self) -> float | None:
         tested = [record["test_accuracy"] for record in self.metrics.records if record["test_accuracy"] is not None]

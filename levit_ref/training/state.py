@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from levit_ref.checkpoints import CheckpointError, pack_model, read_file, write_file
+from levit_ref.checkpoints import Checkpoint, CheckpointError, pack, read_file, write_file
 from levit_ref.nn import LeViT
 from levit_ref.settings import declarations
 from levit_ref.training.config import TrainConfig
@@ -68,20 +68,17 @@ def save_state(
     path: str | os.PathLike[str],
     state: RunState,
     config: TrainConfig,
-    model: LeViT,
+    checkpoint: Checkpoint,
     optimizer: AdamW,
     ema: Ema | None,
-    **about: Any,
 ) -> None:
-    """Write everything to ``path``, atomically; a file that :func:`levit_ref.checkpoints.load_model` reads too.
+    """Write everything to ``path``, atomically; a file that :func:`levit_ref.load_checkpoint` reads too.
 
     Parameters
     ----------
     path : path-like
-    state, config, model, optimizer, ema
-        What makes up the run.
-    **about
-        Of the model, see :class:`levit_ref.checkpoints.ModelMetadata`.
+    state, config, checkpoint, optimizer, ema
+        What makes up the run; ``checkpoint`` is its model, and what is known about it.
 
     Raises
     ------
@@ -89,7 +86,7 @@ def save_state(
         If any array holds a NaN or an infinity. The file stays as it was: a good checkpoint is never replaced
         by a bad one.
     """
-    tensors, model_metadata = pack_model(model, **about)
+    tensors, metadata = pack(checkpoint)
     tensors |= {"optimizer.m": optimizer.m, "optimizer.v": optimizer.v}
     if ema is not None:
         tensors |= {"ema.data": ema.data, "ema.buffers": ema.buffers}
@@ -100,7 +97,7 @@ def save_state(
         "optimizer_steps": optimizer.steps,
         "ema_updates": None if ema is None else ema.updates,
     }
-    write_file(path, tensors, {"model": model_metadata, "training": training})
+    write_file(path, tensors, metadata | {"training": training})
 
 
 def load_state(

@@ -9,9 +9,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import levit_ref
-from levit_ref.checkpoints import save_model
+from levit_ref.checkpoints import About, Checkpoint, save_checkpoint
 from levit_ref.cli import app
-from levit_ref.data import Augmentation, load_dataset
+from levit_ref.data import DATASETS, load_dataset
 
 Run = Callable[..., Result]
 
@@ -26,10 +26,10 @@ def run() -> Run:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with fresh weights that says it was trained on shapes."""
     path = tmp_path_factory.mktemp("model") / "best.safetensors"
-    usual = Augmentation.for_dataset("shapes")
     classes = load_dataset("shapes", "test", size=1).classes
     model = levit_ref.create_model("levit_1m_32px", num_classes=10, seed=3)
-    save_model(path, model, class_names=classes, mean=usual.mean, std=usual.std, dataset="shapes")
+    about = About(DATASETS["shapes"].preprocessing(32), classes, "shapes")
+    save_checkpoint(Checkpoint(model, about), path)
     return path
 
 

@@ -8,11 +8,10 @@ import pytest
 from PIL import Image
 
 import levit_ref
-from levit_ref.checkpoints import load_model, save_model
-from levit_ref.data import normalise
+from levit_ref.checkpoints import About, Checkpoint, load_checkpoint, read_about, save_checkpoint
 from levit_ref.nn import LeViT
 from levit_ref.ops import Array
-from levit_ref.preprocessing import Preprocessing, read_picture
+from levit_ref.preprocessing import Preprocessing
 from levit_ref.pretrained import DEFAULT
 
 from .conftest import Run, error_line
@@ -21,14 +20,14 @@ from .conftest import Run, error_line
 @pytest.fixture(scope="module")
 def small(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The smallest network, with fresh weights, that says it was trained on shapes."""
-    _, about = load_model(checkpoint)
     path = tmp_path_factory.mktemp("small") / "best.safetensors"
     model = levit_ref.create_model("levit_250k_32px", num_classes=10, seed=3)
     rng = np.random.default_rng(0)
     model.flat_data += rng.normal(0, 0.05, model.flat_data.shape).astype(
         np.float32
     )  # biases, and norms that start at 0
-    save_model(path, model, class_names=about.class_names, mean=about.mean, std=about.std, dataset="shapes")
+    about = read_about(checkpoint)
+    save_checkpoint(Checkpoint(model, About(about.preprocessing, about.class_names, "shapes")), path)
     return path
 
 
@@ -65,9 +64,9 @@ def test_arrays_and_figures_are_written(run: Run, small: Path, picture: Path, tm
 
 def test_the_arrays_are_those_of_the_model(run: Run, small: Path, picture: Path, tmp_path: Path) -> None:
     result = run("inspect", picture, "-m", small, "-o", tmp_path, "--no-figures")
-    model, about = load_model(small)
-    images = normalise(read_picture(picture, Preprocessing(model.image_size))[None], about.mean, about.std)
-    model.eval()
+    read = load_checkpoint(small)
+    model, about = read.model, read.about
+    images = levit_ref.prepare_images(picture, about)
     logits, acts = levit_ref.run_with_activations(model, images, "*")
     with np.load(tmp_path / "activations.npz") as arrays:
         assert list(arrays) == list(acts) == [spec.name for spec in model.activation_specs()]
@@ -114,7 +113,8 @@ def test_the_picture_runs_once_and_for_its_gradient(
 def test_what_there_is_nothing_for_is_left_out(run: Run, picture: Path, tmp_path: Path) -> None:
     path = tmp_path / "a5.safetensors"
     model = levit_ref.create_model("levit_250k_32px_a5_no_attention_bias", num_classes=4, dtype=np.float64)
-    save_model(path, model)  # of float64, without bias tables, and it does not say what it was trained on
+    save_checkpoint(Checkpoint(model, About(Preprocessing(model.image_size))), path)
+    # it is of float64, has no bias tables, and does not say what it was trained on
     result = run("inspect", picture, "-m", path, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     written = {file.stem for file in (tmp_path / "out").iterdir()}
@@ -129,12 +129,12 @@ def test_without_a_model_the_one_in_the_box_is_taken_and_says_what_it_is(
 ) -> None:
     options = (picture, "-o", tmp_path, "-n", "logits", "--no-figures")
     lines = run("inspect", *options).stdout.splitlines()
-    about = levit_ref.pretrained_info(DEFAULT)
+    about = levit_ref.read_about(DEFAULT)
     assert lines[0].startswith(f"{DEFAULT}, trained on cifar10, test accuracy ")
     with np.load(tmp_path / "activations.npz") as arrays:
         assert lines[1].startswith(f"{picture}: {about.class_names[int(arrays['logits'].argmax())]}, ")
     assert json.loads(run("inspect", *options, "--json").stdout)["model"] == DEFAULT
-    assert "no pretrained model" in error_line(run("inspect", *options, "-m", "levit_1m"))
+    assert "no such pretrained model" in error_line(run("inspect", *options, "-m", "levit_1m"))
 
 
 def test_a_variant_is_refused_since_fresh_weights_would_look_like_a_discovery(

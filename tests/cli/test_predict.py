@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 import levit_ref
-from levit_ref.checkpoints import load_model, save_model
-from levit_ref.data import load_dataset, normalise
+from levit_ref.checkpoints import About, Checkpoint, load_checkpoint, save_checkpoint
+from levit_ref.data import load_dataset
 from levit_ref.pretrained import DEFAULT
 
 from .conftest import Run, error_line
@@ -22,11 +22,11 @@ def test_probabilities_are_those_of_the_model(run: Run, checkpoint: Path, tmp_pa
     Image.fromarray(pixels[0].transpose(1, 2, 0)).save(path)
 
     result = run("predict", path, "--model", checkpoint, "--top", "10", "--json")
-    found = json.loads(result.stdout)
+    (found,) = json.loads(result.stdout)
 
-    model, about = load_model(checkpoint)
-    with model.inference():
-        logits = model(normalise(pixels, about.mean, about.std))[0].astype(float)  # (K,)
+    read = load_checkpoint(checkpoint)
+    with read.model.inference():
+        logits = read.model(read.preprocessing.normalise(pixels))[0].astype(float)  # (K,)
     expected = np.exp(logits) / np.exp(logits).sum()
     assert result.exit_code == 0
     assert found["image"] == str(path)
@@ -64,7 +64,7 @@ def test_any_mode_and_size(
     Image.new(mode, size).save(path)
     result = run("predict", path, "-m", checkpoint, "--json")
     assert result.exit_code == 0, result.output
-    assert len(json.loads(result.stdout)["predictions"]) == 5
+    assert len(json.loads(result.stdout)[0]["predictions"]) == 5
 
 
 def test_exif_orientation_is_obeyed(run: Run, checkpoint: Path, picture: Path, tmp_path: Path) -> None:
@@ -72,8 +72,8 @@ def test_exif_orientation_is_obeyed(run: Run, checkpoint: Path, picture: Path, t
     exif[0x0112] = 6  # "turn right by 90 degrees to see it upright"
     with Image.open(picture) as upright:
         upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
-    turned = json.loads(run("predict", tmp_path / "turned.png", "-m", checkpoint, "--json").stdout)
-    upright_too = json.loads(run("predict", picture, "-m", checkpoint, "--json").stdout)
+    (turned,) = json.loads(run("predict", tmp_path / "turned.png", "-m", checkpoint, "--json").stdout)
+    (upright_too,) = json.loads(run("predict", picture, "-m", checkpoint, "--json").stdout)
     assert turned["predictions"] == upright_too["predictions"]
 
 
@@ -87,7 +87,7 @@ def test_bad_pictures_are_reported_and_the_others_classified(
     images = (broken, picture, missing, truncated, tmp_path)
 
     result = run("predict", *images, "-m", checkpoint, "--json")
-    records = [json.loads(line) for line in result.stdout.splitlines()]  # one line each, in order
+    records = json.loads(result.stdout)  # one document, in order
     assert result.exit_code == 2
     assert [record["image"] for record in records] == [str(path) for path in images]
     assert ["predictions" in record for record in records] == [False, True, False, False, False]
@@ -100,14 +100,14 @@ def test_bad_pictures_are_reported_and_the_others_classified(
 
 
 def test_classes_without_names_have_numbers(run: Run, checkpoint: Path, picture: Path, tmp_path: Path) -> None:
-    model, about = load_model(checkpoint)
-    save_model(tmp_path / "nameless.safetensors", model, mean=about.mean, std=about.std)
-    found = json.loads(run("predict", picture, "-m", tmp_path / "nameless.safetensors", "--json").stdout)
+    read = load_checkpoint(checkpoint)
+    save_checkpoint(Checkpoint(read.model, About(read.preprocessing)), tmp_path / "nameless.safetensors")
+    (found,) = json.loads(run("predict", picture, "-m", tmp_path / "nameless.safetensors", "--json").stdout)
     assert all(line["class"] == str(line["index"]) for line in found["predictions"])
 
 
 def test_without_a_model_the_one_in_the_box_is_taken_and_says_what_it_is(run: Run, picture: Path) -> None:
-    about = levit_ref.pretrained_info(DEFAULT)
+    about = levit_ref.read_about(DEFAULT)
     result = run("predict", picture)
     assert result.exit_code == 0, result.output
     first, second, *found = result.stdout.splitlines()
@@ -117,7 +117,7 @@ def test_without_a_model_the_one_in_the_box_is_taken_and_says_what_it_is(run: Ru
     assert (second, len(found)) == (str(picture), 5)
     assert run("predict", picture, "--model", DEFAULT).stdout == result.stdout
 
-    data = json.loads(run("predict", picture, "--top", "10", "--json").stdout)  # JSON and nothing else
+    (data,) = json.loads(run("predict", picture, "--top", "10", "--json").stdout)  # JSON and nothing else
     model = levit_ref.load_pretrained(DEFAULT)
     logits = model(levit_ref.prepare_images(picture, about))[0].astype(float)
     probabilities = np.exp(logits) / np.exp(logits).sum()
@@ -144,7 +144,23 @@ def test_errors_name_what_is_wrong(run: Run, checkpoint: Path, picture: Path, tm
     assert "gone.safetensors" in error_line(run("predict", picture, "-m", tmp_path / "gone.safetensors"))
     assert error_line(run("predict", picture, "-m", tmp_path)).startswith(f"{tmp_path}: a folder without a checkpoint")
     message = error_line(run("predict", picture, "-m", "levit_1m_32px"))
-    assert message.startswith("levit_1m_32px: no such file, and there is no pretrained model 'levit_1m_32px'; did you")
+    assert message.startswith("levit_1m_32px is a variant without trained weights; give a checkpoint")
     assert DEFAULT in message
     assert "images" in error_line(run("predict", "-m", checkpoint)).lower()
     assert "--top" in error_line(run("predict", picture, "-m", checkpoint, "--top", "0"))
+
+
+def test_a_model_that_is_broken_is_named(run: Run, checkpoint: Path, picture: Path, tmp_path: Path) -> None:
+    broken = load_checkpoint(checkpoint)
+    assert broken.model.head.linear.bias is not None
+    broken.model.head.linear.bias.data[3] = np.nan
+    save_checkpoint(broken, tmp_path / "nan.safetensors")
+    for words in [], ["--json"]:
+        message = error_line(run("predict", picture, "-m", tmp_path / "nan.safetensors", *words))
+        assert message.startswith(f"{tmp_path / 'nan.safetensors'}: levit_1m_32px: the logits are not finite")
+
+
+def test_many_pictures_are_one_document(run: Run, checkpoint: Path, picture: Path) -> None:
+    records = json.loads(run("predict", *[picture] * 70, "-m", checkpoint, "--json").stdout)
+    assert len(records) == 70
+    assert all(record["predictions"] == records[0]["predictions"] for record in records[:32])

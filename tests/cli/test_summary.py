@@ -101,6 +101,7 @@ def test_a_checkpoint_and_its_run_folder_are_models_too(run: Run, checkpoint: Pa
     assert data[0] == data[1]
     assert (data[0]["model"], data[0]["num_classes"]) == ("levit_1m_32px", 10)
     pretrained = json.loads(run("summary", "levit_1m_32px-cifar10", "--json").stdout)
+    assert pretrained == json.loads(run("summary", "--model", "levit_1m_32px-cifar10", "--json").stdout)
     assert (pretrained["model"], pretrained["num_classes"]) == ("levit_1m_32px", 10)
 
 
@@ -108,6 +109,7 @@ def test_errors_name_what_is_wrong(run: Run, checkpoint: Path, tmp_path: Path) -
     assert "did you mean" in error_line(run("summary", "levit_128z"))
     assert "levit_128s" in error_line(run("summary", "levit_128z"))
     assert "a variant's name" in error_line(run("summary"))
+    assert "two models for one command" in error_line(run("summary", "levit_128", "-m", "levit_192"))
     assert "no such checkpoint file" in error_line(run("summary", tmp_path / "missing.safetensors"))
     assert "without a checkpoint" in error_line(run("summary", tmp_path))
     assert "a trained model has its own" in error_line(run("summary", checkpoint, "--num-classes", "3"))

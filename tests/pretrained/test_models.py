@@ -12,8 +12,8 @@ from matplotlib import cbook
 from setuptools import Distribution
 
 import levit_ref
-from levit_ref.checkpoints import CheckpointError, load_model, read_file, save_model
-from levit_ref.pretrained import DEFAULT, images, models
+from levit_ref.checkpoints import CheckpointError, checkpoint, load_checkpoint, read_file, save_checkpoint
+from levit_ref.pretrained import DEFAULT
 
 ROOT = Path(__file__).parents[2]
 BOX = ROOT / "levit_ref" / "pretrained"
@@ -43,14 +43,14 @@ def test_file(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_model(name: str) -> None:
-    model, about = levit_ref.load_pretrained(name), levit_ref.pretrained_info(name)
+    model, about = levit_ref.load_pretrained(name), levit_ref.read_about(name)
     assert not any(module.training for _, module in model.named_modules())
     assert model.dtype == np.float32
     assert np.isfinite(model.flat_data).all()
     assert np.isfinite(model.flat_buffers).all()
     assert name == f"{model.config.name}-{about.dataset}"
     assert len(about.class_names) == len(set(about.class_names)) == model.num_classes
-    assert about.image_size == model.image_size
+    assert about.preprocessing.size == model.image_size
     assert about.accuracy is not None
     assert 1 / model.num_classes < about.accuracy < 1
     assert all(command.startswith("levit-ref train ") for command in about.training["commands"])
@@ -61,7 +61,7 @@ def test_model(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_logits_of_a_photograph_agree_between_backends(name: str) -> None:
-    model, about = levit_ref.load_pretrained(name), levit_ref.pretrained_info(name)
+    model, about = levit_ref.load_pretrained(name), levit_ref.read_about(name)
     logits = {}
     for backend in levit_ref.available_backends():
         with levit_ref.use_backend(backend):
@@ -73,12 +73,12 @@ def test_logits_of_a_photograph_agree_between_backends(name: str) -> None:
 
 
 def test_it_is_the_model_of_the_file() -> None:
-    from_file, about = load_model(BOX / f"{DEFAULT}.safetensors")
-    from_file.eval()
-    model = levit_ref.load_pretrained(DEFAULT)
-    assert about == levit_ref.pretrained_info(DEFAULT)
-    images = levit_ref.prepare_images(grace_hopper(), about)
-    np.testing.assert_array_equal(from_file(images), model(images))
+    from_file = load_checkpoint(BOX / f"{DEFAULT}.safetensors")
+    by_name = load_checkpoint(DEFAULT)
+    assert from_file.about == by_name.about == levit_ref.read_about(DEFAULT)
+    images = levit_ref.prepare_images(grace_hopper(), by_name)
+    for model in by_name.model, levit_ref.load_pretrained(DEFAULT):
+        np.testing.assert_array_equal(from_file.model(images), model(images))
 
 
 def test_it_can_be_trained_further() -> None:
@@ -91,13 +91,23 @@ def test_it_can_be_trained_further() -> None:
 
 
 def test_an_unknown_name_raises_with_the_nearest() -> None:
-    for function in levit_ref.load_pretrained, levit_ref.pretrained_info:
-        with pytest.raises(ValueError, match=r"no pretrained model 'levit_1m-cifar10'; did you mean .*levit_1m_32px-"):
+    with pytest.raises(ValueError, match=r"no pretrained model 'levit_1m-cifar10'; did you mean .*levit_1m_32px-"):
+        levit_ref.load_pretrained("levit_1m-cifar10")
+    with pytest.raises(ValueError, match=f"no pretrained model 'x'; there is .*{DEFAULT}"):
+        levit_ref.load_pretrained("x")
+    with pytest.raises(ValueError, match=r"no pretrained model '\.\./models'"):
+        levit_ref.load_pretrained("../models")
+    for function in levit_ref.load_checkpoint, levit_ref.read_about:
+        with pytest.raises(ValueError, match=r"levit_1m-cifar10: no such file, and no such pretrained model; did you"):
             function("levit_1m-cifar10")
-        with pytest.raises(ValueError, match=f"no pretrained model 'x'; there is .*{DEFAULT}"):
+        with pytest.raises(ValueError, match=f"x: no such file, and no such pretrained model; those .*{DEFAULT}"):
             function("x")
-        with pytest.raises(ValueError, match=r"no pretrained model '\.\./models'"):
+        with pytest.raises(ValueError, match=f"levit_384 is a variant without trained weights; .*{DEFAULT}"):
+            function("levit_384")
+        with pytest.raises(FileNotFoundError, match=r"\.\./models"):
             function("../models")
+        with pytest.raises(TypeError, match="a checkpoint is a path or a name, got int"):
+            function(3)  # type: ignore[arg-type]
 
 
 def test_a_damaged_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +116,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "cut.safetensors").write_bytes(content[:100_000])
     (tmp_path / "notes.txt").write_text("no model")
     assert levit_ref.list_pretrained() == ["cut"]
-    for function in levit_ref.load_pretrained, levit_ref.pretrained_info:
+    for function in levit_ref.load_pretrained, levit_ref.load_checkpoint, levit_ref.read_about:
         with pytest.raises(CheckpointError, match=r"cut\.safetensors: .*cut short"):
             function("cut")
     (tmp_path / "cut.safetensors").unlink()
@@ -115,8 +125,8 @@ def test_a_damaged_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_saving_it_again_changes_nothing(tmp_path: Path) -> None:
-    model = levit_ref.load_pretrained(DEFAULT)
-    save_model(tmp_path / "again.safetensors", model, half=True)
+    save_checkpoint(load_checkpoint(DEFAULT), tmp_path / "again.safetensors", half=True)
+    assert (tmp_path / "again.safetensors").read_bytes() == (BOX / f"{DEFAULT}.safetensors").read_bytes()
     ours, again = (read_file(path)[0] for path in (BOX / f"{DEFAULT}.safetensors", tmp_path / "again.safetensors"))
     assert list(ours) == list(again)
     for name, array in ours.items():
@@ -133,7 +143,7 @@ def test_wheel_and_sdist_contain_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert packed["levit_ref.pretrained"] == {f"{name}.safetensors" for name in NAMES}
 
 
-@pytest.mark.parametrize("module", [levit_ref, levit_ref.pretrained, models, images])
+@pytest.mark.parametrize("module", [levit_ref, levit_ref.pretrained, checkpoint])
 def test_examples_of_the_docstrings(module: object) -> None:
     failed, tried = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)  # type: ignore[arg-type]
     assert (failed, tried > 0) == (0, True)

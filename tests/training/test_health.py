@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from levit_ref.checkpoints import load_model, read_file
+from levit_ref.checkpoints import load_checkpoint, read_file
 from levit_ref.nn import LeViT
 from levit_ref.training import NonFiniteError
 from levit_ref.training.health import check_finite, diagnose
@@ -82,7 +82,7 @@ def test_a_run_stops_names_the_layer_and_keeps_the_last_good_checkpoint(tmp_path
     with pytest.raises(NonFiniteError, match=message):
         run(tmp_path / "run", checkpoint_every_steps=2)
     assert saved_step(tmp_path / "run") == 4
-    model, _ = load_model(tmp_path / "run" / "last.safetensors")
+    model = load_checkpoint(tmp_path / "run" / "last.safetensors").model
     assert np.isfinite(model.flat_data).all()
 
 
