@@ -36,14 +36,14 @@ std::string describe(const Shape& shape) {
 ptrdiff_t count_of(const Shape& shape) {
     constexpr ptrdiff_t MOST = PTRDIFF_MAX / 16;  // elements of up to 8 bytes, and room to round up
     ptrdiff_t count = 1;
-    bool too_many = false;  // so far; a later axis may have the length 0
+    bool empty = false;
     for (const ptrdiff_t n : shape) {
         if (n < 0) throw py::value_error("a shape has no negative lengths, got " + describe(shape));
-        too_many = (too_many && n > 0) || (n > 0 && count > MOST / n);
-        count = too_many ? MOST : count * n;
+        if (n > 0 && count > MOST / n) throw py::value_error("the shape " + describe(shape) + " is too large for memory");
+        empty |= n == 0;
+        count *= n == 0 ? 1 : n;
     }
-    if (too_many) throw py::value_error("the shape " + describe(shape) + " is too large for memory");
-    return count;
+    return empty ? 0 : count;
 }
 
 template <class T>

@@ -11,7 +11,8 @@ namespace {
 using Pair = std::array<ptrdiff_t, 2>;  // by rows and by columns
 
 ConvAxis axis(ptrdiff_t size, ptrdiff_t kernel, ptrdiff_t stride, ptrdiff_t padding) {
-    if (stride < 1 || padding < 0 || padding > PTRDIFF_MAX / 4)
+    if (padding > PTRDIFF_MAX / 4) throw py::value_error("padding " + std::to_string(padding) + " is too large for memory");
+    if (stride < 1 || padding < 0)
         throw py::value_error("stride must be at least 1 and padding at least 0, got " + std::to_string(stride) +
                               " and " + std::to_string(padding));
     if (size < 1 || kernel < 1 || kernel > size + 2 * padding)
