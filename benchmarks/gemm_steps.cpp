@@ -4,6 +4,7 @@
 // It is compiled twice: with the compiler's automatic vectorisation switched off, so that every step shows its own idea
 // and nothing else, and with the flags of the package, to see how far the compiler gets by itself.
 #include "gemm/gemm.h"
+#include "simd/blocks.h"
 
 using namespace levit::LEVIT_ISA;
 

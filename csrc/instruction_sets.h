@@ -7,8 +7,8 @@
 //       static const SoftmaxKernels LEVIT_INSTRUCTION_SETS;   // avx512, avx2, baseline
 //   };
 //
-// and ops/NAME.cpp, compiled once for each, defines the one of its own: SoftmaxKernels::LEVIT_ISA. These values are constants:
-// were code needed to make them, it would run when the module is loaded, on processors that do not have its instructions.
+// and ops/NAME.cpp, compiled once for each, defines the one of its own: SoftmaxKernels::LEVIT_ISA. These values are
+// constants: if code were needed to make them, it would run when the module is loaded, on any processor.
 #pragma once
 
 #define LEVIT_INSTRUCTION_SETS avx512, avx2, baseline

@@ -5,7 +5,9 @@
 // compile it.
 //
 // The accumulators are a local array of the micro-kernel, in registers as long as every index into it is a constant. So all
-// functions here are inlined and all loops over a tile unrolled, also where an activation makes that long.
+// functions here are inlined and all loops over a tile unrolled, also where an activation makes that long. In the loop over k
+// no sum is ever on the stack. Hardswish and ReLU get by with the few registers that a full tile leaves; of SiLU's and GELU's
+// many intermediate values, some go to the stack, once for each tile.
 #pragma once
 
 #include "simd/activation.h"
@@ -85,7 +87,7 @@ template <int ROWS, int VECS>
 
 // --- epilogues -------------------------------------------------------------------------------------------------------
 
-// C = scale (C + A B) + addend: C on the right only if `accumulate` is set, the addend (a matrix of C's shape) if there is one.
+// C = scale (C + A B) + addend. C is added only if `accumulate` is set, the addend, a matrix of C's shape, if there is one.
 struct ScaledSum {
     bool accumulate = false;
     float scale = 1;

@@ -23,7 +23,7 @@ ptrdiff_t first_above(ptrdiff_t count, const int64_t* edges, ptrdiff_t i) {
 void adamw_step(ptrdiff_t count, float* params, const float* grads, float* m, float* v, ptrdiff_t edge_count,
                        const int64_t* edges, const AdamWStep& step) {
     for_each_flat_block(count, [&](Range block) {
-        // The edges separate runs that are decayed from runs that are not: a decayed value has an odd number of edges before it.
+        // Edges alternate between decayed and undecayed runs: an odd number of edges precede a value that is decayed.
         ptrdiff_t e = first_above(edge_count, edges, block.start);
         for (ptrdiff_t from = block.start, to; from < block.end; from = to, ++e) {
             to = e < edge_count ? smaller(edges[e], block.end) : block.end;

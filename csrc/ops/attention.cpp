@@ -154,8 +154,8 @@ void attention_backward(const AttentionSizes& s, PerHead dcontext, PerHead q, Pe
 
 // --- step by step --------------------------------------------------------------------------------------------------
 //
-// The steps of attention one at a time, each for all heads, for whoever wants to see what lies between them. They add up in
-// the same order as the fused kernels, and so give the same bits: looking changes nothing.
+// The steps of attention one at a time, each for all heads, so that their results can be looked at. They add up in the same
+// order as the fused kernels, and so give the same bits: looking changes nothing.
 
 // f(place) for every image and head
 template <class F>

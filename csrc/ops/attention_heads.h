@@ -81,7 +81,7 @@ struct Turn {
 };
 
 // f(turn) for every image and head, on all threads. A task takes image after image, since the heads of one lie side by
-// side in memory, but only so many heads that their biases stay in the cache.
+// side in memory, but only as many heads as have biases that stay in the cache.
 template <class F>
 inline void for_each_turn(const Groups& groups, F f) {
     auto task = [&](ptrdiff_t t) {

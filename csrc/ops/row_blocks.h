@@ -20,9 +20,9 @@ inline ptrdiff_t count_row_blocks(ptrdiff_t M) { return ceil_div(M, BLOCK_ROWS);
 inline ptrdiff_t first_row(ptrdiff_t block) { return block * BLOCK_ROWS; }
 inline ptrdiff_t end_row(ptrdiff_t block, ptrdiff_t M) { return smaller(first_row(block) + BLOCK_ROWS, M); }
 
-// f<ROWS>(m, c, n) for the tiles that cover the rows of a block of x (M, C): rows m .. m + ROWS, n channels from c on. ROWS is
-// TILE_ROWS, or 1 for rows that are left at the end. What belongs to a channel, such as its sum, is loaded and stored once for
-// each tile. For passes that read and do not write: stores to several rows in turn are slow where a cache misses.
+// f<ROWS>(m, c, n) for the tiles that cover the rows of a block of x (M, C): rows m .. m + ROWS, n channels from c on. ROWS
+// is TILE_ROWS, or 1 for the rows that are left at the end. The values of a channel, such as its sum, are loaded and stored
+// once for each tile. For passes that read and do not write: stores to several rows in turn are slow where a cache misses.
 template <class F>
 inline void for_each_tile(ptrdiff_t block, ptrdiff_t M, ptrdiff_t C, F f) {
     ptrdiff_t m = first_row(block);

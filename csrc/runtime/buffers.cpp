@@ -24,7 +24,7 @@ size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
 
 struct Block {
     size_t bytes;
-    bool touched;  // the system has put memory behind it
+    bool touched;  // the system has given it memory
 };
 using Blocks = std::map<char*, Block>;  // by address
 
@@ -105,7 +105,7 @@ char* take_untouched(size_t bytes) {
     return nullptr;
 }
 
-// Gives the memory behind what is free back to the system, the highest addresses first, until this much is kept.
+// Gives the memory of free blocks back to the system, the highest addresses first, until this much is kept.
 void keep_at_most(size_t bytes) {
     static const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
     for (auto at = store.free.end(); at != store.free.begin() && store.total.kept > bytes;) {
