@@ -27,6 +27,9 @@ Picture: TypeAlias = "str | os.PathLike[str] | Image | npt.NDArray[np.uint8]"
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 """How pictures may be scaled; the names are Pillow's."""
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What a picture file may hold, whatever its name says; the names are Pillow's. Others (EPS) would start a program."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -194,7 +197,7 @@ def read_picture(path: str | os.PathLike[str], preprocessing: Preprocessing) -> 
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             return fit(ImageOps.exif_transpose(picture), preprocessing)
     except FileNotFoundError:
         raise

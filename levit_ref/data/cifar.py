@@ -22,10 +22,7 @@ from numpy.typing import NDArray
 
 from levit_ref.data.dataset import ArrayDataset, Dataset, check_labels
 from levit_ref.data.records import DatasetRecord, Request
-from levit_ref.files.archive import read_files
-from levit_ref.files.download import fetch
-from levit_ref.files.errors import FileError
-from levit_ref.files.pickles import as_text, load_pickled_dict
+from levit_ref.files import FileError, as_text, fetch, load_pickled_dict, read_files
 
 OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz"
 _SIDE = 32  # pixels
@@ -141,7 +138,7 @@ def load_cifar(
     if split not in layout.splits:
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
     if data_dir is None:
-        place = fetch(f"{base_url.rstrip('/')}/{layout.archive}", layout.md5, download=download)
+        place = fetch(f"{base_url.rstrip('/')}/{layout.archive}", f"md5:{layout.md5}", download=download)
     else:
         place = _find(Path(data_dir).expanduser(), layout)
     return _read_split(place, layout, layout.splits[split])
@@ -192,13 +189,17 @@ def _pictures(
         got = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
         raise FileError(f"{source}: 'data' must be a uint8 array of shape (n, {_ROW}), got {got}")
     labels = _value(source, batch, labels_key)
+    is_flat = isinstance(labels, (list, tuple)) and all(isinstance(label, (int, float, np.number)) for label in labels)
+    if not (is_flat or isinstance(labels, np.ndarray)):  # nested lists that share their parts could be of any size
+        raise FileError(f"{source}: {labels_key!r}: labels must be a list or an array of integers")
     try:
         return data, check_labels(labels, n_classes, count=len(data))
-    except (TypeError, ValueError) as error:  # ValueError also for a ragged list
+    except (TypeError, ValueError) as error:
         raise FileError(f"{source}: {labels_key!r}: {error}") from error
 
 
 def _value(source: str, content: dict[str, Any], key: str) -> Any:
     if key not in content:
-        raise FileError(f"{source}: no {key!r} in it, only {', '.join(map(repr, content)) or 'nothing'}")
+        keys = [repr(name) for name in list(content)[:10]] + ["..."] * (len(content) > 10)
+        raise FileError(f"{source}: no {key!r} in it, only {', '.join(keys) or 'nothing'}")
     return content[key]

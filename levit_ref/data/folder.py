@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from levit_ref.data.dataset import Dataset, check_indices, check_labels
 from levit_ref.data.records import DatasetRecord, Request
 from levit_ref.data.resize import as_preprocessing
-from levit_ref.files.errors import FileError
+from levit_ref.files import FileError
 from levit_ref.preprocessing import Preprocessing, read_picture
 
 DEFAULT_IMAGE_SIZE = 224  # pixels, what the paper's networks take

@@ -13,7 +13,6 @@ import pytest
 from safetensors.numpy import save_file
 
 from levit_ref.checkpoints import CheckpointError, read_file, read_tensors, write_file
-from levit_ref.files import replace_text, replacing
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -101,15 +100,6 @@ def test_a_missing_folder_is_named(tmp_path):
         write_file(tmp_path / "nowhere" / "a.safetensors", {}, {})
 
 
-def test_an_exception_while_writing_leaves_the_old_file(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
-    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
-        temporary.write_text("ne")
-        raise ZeroDivisionError
-    assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
-
-
 def test_a_process_killed_before_the_rename_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.safetensors"
     write_file(path, {"x": np.zeros(3)}, {"version": "old"})
@@ -127,10 +117,3 @@ def test_a_process_killed_before_the_rename_leaves_the_old_file(tmp_path):
     write_file(path, {"x": np.ones(3)}, {"version": "new"})
     assert os.listdir(tmp_path) == ["a.safetensors"]
     assert read_file(path)[1] == {"version": "new"}
-
-
-def test_leftovers_of_other_files_stay(tmp_path):
-    other = tmp_path / ".b.txt.123.tmp"
-    other.write_text("half")
-    replace_text(tmp_path / "a.txt", "whole")
-    assert other.exists() and (tmp_path / "a.txt").read_text() == "whole"

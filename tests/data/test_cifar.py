@@ -15,9 +15,7 @@ import pytest
 
 from levit_ref.data import DownloadError, cifar, load_cifar
 from levit_ref.files import FileError
-from tests.files.server import serving
-
-from .cifar_files import (
+from tests.data.cifar_files import (
     CIFAR10_NAMES,
     Dumps,
     add_member,
@@ -29,6 +27,7 @@ from .cifar_files import (
     write_folder,
     write_tar,
 )
+from tests.files.server import serving
 
 
 @pytest.fixture
@@ -152,6 +151,7 @@ def _break(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (_break("labels", [0.0, 1.0, 2.0, 3.0]), "'labels': labels must be integers, got dtype float64"),
         (_break("labels", [0, [1], 2, 3]), "'labels': "),
         (_break("labels", None), "'labels': "),
+        (_break("labels", [[[0] * 30] * 30] * 4), "'labels': labels must be a list or an array of integers"),
         (lambda batch: batch.pop("labels"), "no 'labels' in it, only 'batch_label', 'data', 'filenames'"),
         (lambda batch: batch.pop("data"), "no 'data' in it"),
     ],

@@ -130,6 +130,21 @@ def test_pictures_of_every_mode_become_rgb(tmp_path: Path) -> None:
         assert (picture.shape, picture.dtype) == ((3, 4, 4), np.uint8)
 
 
+@pytest.mark.parametrize("kind", ["EPS", "PCX", "TGA"])
+def test_a_file_of_another_kind_is_no_picture_whatever_its_name(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "cat.jpg"
+    Image.new("RGB", (12, 8)).save(path, format=kind)
+    with pytest.raises(FileError, match=r"cat\.jpg: cannot be read as a picture \(cannot identify image file"):
+        read_picture(path, Preprocessing((4, 4)))
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "gif", "jpeg", "jpg", "png", "ppm", "tif", "tiff", "webp"])
+def test_every_suffix_of_a_picture_can_be_read(tmp_path: Path, suffix: str) -> None:
+    write_picture(tmp_path / f"cat.{suffix}")
+    picture = read_picture(tmp_path / f"cat.{suffix}", Preprocessing((8, 12)))
+    np.testing.assert_allclose(picture.mean(axis=(1, 2)), [200, 100, 50], atol=4)
+
+
 def test_the_turn_in_the_exif_tag_is_applied(tmp_path: Path) -> None:
     pixels = np.zeros((4, 4, 3), np.uint8)
     pixels[:2] = 255  # upper half white

@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from levit_ref.files import FileError
-from levit_ref.files.archive import read_files
+from levit_ref.files import FileError, read_files
 from tests.data.cifar_files import add_member
 
 CONTENTS = {"a": b"first" * 500, "b": b"", "c": b"third"}
@@ -120,3 +121,75 @@ def test_a_file_that_is_no_archive(tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(b"<html>not found</html>" * 50)
     with pytest.raises(FileError, match=r"x\.tar\.gz: not a readable tar archive"):
         read(tmp_path / "x.tar.gz")
+
+
+def sparse_header(name: str, size: int) -> bytes:
+    """An old GNU sparse member without any data, of `size` bytes when it is read."""
+    member = tarfile.TarInfo(name)
+    member.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[386:410] = b"%011o\0" % size + b"%011o\0" % 0  # one chunk of no bytes, at the end
+    header[483:495] = b"%011o\0" % size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+def claimed_header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def pax_header(record: bytes) -> bytes:
+    body = b"%d %s\n" % (len(record) + 4, record)
+    assert len(body) == len(record) + 4
+    return claimed_header("pax", len(body), tarfile.XHDTYPE) + body + bytes(-len(body) % 512)
+
+
+@pytest.mark.parametrize("name", ["folder/a", "folder/nobody asked for it"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_sparse_member_is_refused(tmp_path: Path, name: str, pack: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "x.tar").write_bytes(pack(sparse_header(name, 3 << 30) + tar_bytes()))
+    with pytest.raises(FileError, match=rf"x\.tar: member '{name}' is sparse: archive refused"):
+        read(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        claimed_header("folder/other", 2**70),
+        claimed_header("folder/other", 2**62),
+        claimed_header("././@LongLink", 2**70, tarfile.GNUTYPE_LONGNAME),
+        claimed_header("././@LongLink", 2**62, tarfile.GNUTYPE_LONGNAME),
+        pax_header(b"GNU.sparse.size=inf"),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_headers_that_claim_the_impossible(tmp_path: Path, head: bytes, pack: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "x.tar").write_bytes(pack(head + tar_bytes()))
+    with pytest.raises(FileError, match=r"x\.tar: not a readable tar archive"):
+        read(tmp_path / "x.tar")
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(claimed_header("folder/a", 2**40))  # and nothing of it
+    with pytest.raises(FileError, match=r"x\.tar:folder/a: has 1099511627776 bytes, more than the 1073741824 that are"):
+        read(tmp_path / "x.tar")
+    (tmp_path / "x.tar").write_bytes(tar_bytes())
+    (tmp_path / "a").write_bytes(CONTENTS["a"])
+    for place, source in ((tmp_path / "x.tar", r"x\.tar:folder/a"), (tmp_path, "a")):
+        assert [content for *_, content in read_files(place, ["a"], largest=2500)] == [CONTENTS["a"]]
+        with pytest.raises(FileError, match=rf"{source}: has 2500 bytes, more than the 2499 that are read"):
+            list(read_files(place, ["a"], largest=2499))
+
+
+def test_members_that_nobody_asked_for_take_no_memory(tmp_path: Path) -> None:
+    head = claimed_header("folder/other", 64 << 20)
+    (tmp_path / "x.tar.gz").write_bytes(gzip.compress(head + bytes(64 << 20) + tar_bytes(), compresslevel=1))
+    tracemalloc.start()
+    try:
+        assert read(tmp_path / "x.tar.gz") == {"a": CONTENTS["a"], "c": CONTENTS["c"]}
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()

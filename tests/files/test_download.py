@@ -10,14 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from levit_ref.data import DownloadError, cache_dir
-from levit_ref.files import FileError
-from levit_ref.files.download import fetch
-
-from .server import FileServer, serving
+from levit_ref.files import DownloadError, FileError, cache_dir, fetch
+from tests.files.server import FileServer, serving
 
 CONTENT = np.random.default_rng(0).bytes(700_001)
 MD5 = hashlib.md5(CONTENT).hexdigest()
+HASH = f"md5:{MD5}"
 NAME = "some.tar.gz"
 
 
@@ -28,7 +26,7 @@ def server() -> Iterator[FileServer]:
 
 
 def get(server: FileServer, folder: Path) -> Path:
-    return fetch(f"{server.url}/{NAME}", MD5, folder, progress=False)
+    return fetch(f"{server.url}/{NAME}", HASH, folder, progress=False)
 
 
 def names(folder: Path) -> list[str]:
@@ -116,18 +114,46 @@ def test_offline_the_message_says_where_to_put_the_file(server: FileServer, tmp_
         url = f"{gone.url}/{NAME}"
     by_hand = re.escape(f"put the file from {url} into the folder {tmp_path}")
     with pytest.raises(DownloadError, match=rf"cannot download {url} \(.*refused.*\); .*{by_hand}"):
-        fetch(url, MD5, tmp_path, progress=False)
+        fetch(url, HASH, tmp_path, progress=False)
     with pytest.raises(DownloadError, match=rf"{NAME} is not in the cache and downloading is off; .*{by_hand}"):
-        fetch(url, MD5, tmp_path, download=False)
+        fetch(url, HASH, tmp_path, download=False)
     assert names(tmp_path) == []
     (tmp_path / NAME).write_bytes(CONTENT)  # following the advice
-    assert fetch(url, MD5, tmp_path) == tmp_path / NAME
+    assert fetch(url, HASH, tmp_path) == tmp_path / NAME
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256", "sha512", "blake2b"])
+def test_a_checksum_of_any_kind(server: FileServer, tmp_path: Path, algorithm: str) -> None:
+    right = hashlib.new(algorithm, CONTENT).hexdigest()
+    for digits in (right, right.upper()):
+        folder = tmp_path / digits[:8]
+        for _ in range(2):  # downloaded, and found
+            path = fetch(f"{server.url}/{NAME}", f"{algorithm}:{digits}", folder, progress=False)
+            assert path.read_bytes() == CONTENT
+    wrong = f"{algorithm}:{right[:-1]}{'0' if right[-1] != '0' else '1'}"
+    with pytest.raises(FileError, match=rf"wrong checksum, {algorithm} is {right}, expected"):
+        fetch(f"{server.url}/{NAME}", wrong, folder)
+    with pytest.raises(FileError, match=rf"the download was deleted; try again \({algorithm} is {right}, expected"):
+        fetch(f"{server.url}/{NAME}", wrong, tmp_path, progress=False)
+    assert NAME not in names(tmp_path)
+
+
+@pytest.mark.parametrize("hash", [MD5, "md5:", "md5:xyz", "md6:00", "shake_128:00", ":00", ""])
+def test_a_checksum_that_is_none(server: FileServer, tmp_path: Path, hash: str) -> None:
+    with pytest.raises(ValueError, match=f"hash must be an algorithm and a hexadecimal number.*got '{hash}'"):
+        fetch(f"{server.url}/{NAME}", hash, tmp_path)
+    assert server.requests == []
+
+
+def test_an_address_of_no_known_kind(tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match=rf"cannot download somewhere/{NAME} \(unknown url type"):
+        fetch(f"somewhere/{NAME}", HASH, tmp_path)
 
 
 def test_the_progress_bar_goes_to_stderr(
     server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fetch(f"{server.url}/{NAME}", MD5, tmp_path)
+    fetch(f"{server.url}/{NAME}", HASH, tmp_path)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert NAME in captured.err

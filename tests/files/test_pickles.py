@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import pickle
 import pickletools
+import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from levit_ref.files import FileError
-from levit_ref.files.pickles import load_pickled_dict
+from levit_ref.files import FileError, load_pickled_dict
 from tests.data.cifar_files import python2_dumps
 
 CONTENT = {
@@ -50,6 +51,10 @@ def test_reads_python_2_files_with_str_keys() -> None:
     assert loaded["labels"] == [3, 1]
     assert loaded["name"] == b"text"
     np.testing.assert_array_equal(loaded["data"], CONTENT["bytes"], strict=True)
+
+
+def test_reads_python_2_files_of_protocol_0_with_bytes_in_strings() -> None:
+    assert load_pickled_dict(b"(dp0\nS'raw'\np1\nS'\\xff\\x00'\np2\ns.", "file") == {"raw": b"\xff\x00"}
 
 
 class _RunsOnLoad:
@@ -148,3 +153,53 @@ def test_the_content_must_be_a_dictionary() -> None:
         load_pickled_dict(pickle.dumps([1, 2]), "file")
     with pytest.raises(FileError, match="file: expected a string, got int"):
         load_pickled_dict(pickle.dumps({1: 2}), "file")
+
+
+def array_of(raw: bytes, count: bytes) -> bytes:
+    """Instructions that make one array of the type u1 from what `raw` pushes, `count` bytes of it."""
+    dtype = b"cnumpy\ndtype\nU\x02u1\x85R"
+    return b"cnumpy.core.numeric\n_frombuffer\n(" + raw + dtype + count + b"\x85U\x01CtR"
+
+
+@pytest.mark.parametrize(
+    ("blob", "message"),
+    [
+        (b"}r" + struct.pack("<I", 2**27) + b".", "refused to number a value 134217728 in a pickle of 9 bytes"),
+        (b"}p4294967295\n.", "refused to number a value 4294967295 in a pickle"),
+        (
+            b"}U\x01x" + array_of(b"c__builtin__\nbytes\nJ\x00\x00\x00\x7f\x85R", b"J\x00\x00\x00\x7f") + b"s.",
+            "refused to call bytes with an argument",
+        ),
+        (
+            b"}("
+            + b"".join(b"\x8a\x0c" + ((2**61 - 1) * i).to_bytes(12, "little") + b"N" for i in range(1, 20_001))
+            + b"u.",
+            "refused an integer of more than 64 bits",
+        ),
+        (b"}U\x01xcnumpy\ndtype\nX" + struct.pack("<I", 400_000) + b"f4,," * 100_000 + b"\x85Rs.", "refused data type"),
+    ],
+)
+def test_a_small_pickle_cannot_take_much_memory_or_time(blob: bytes, message: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileError, match=f"^file: {message}"):
+            load_pickled_dict(b"\x80\x02" + blob, "file")
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_arrays_cannot_be_much_larger_than_the_file() -> None:
+    raw = b"T" + struct.pack("<i", 10_000) + bytes(10_000) + b"q\x01"
+    once, again = array_of(raw, b"M\x10\x27"), array_of(b"h\x01", b"M\x10\x27")
+    assert load_pickled_dict(b"\x80\x02}U\x01x" + once + b"s.", "file")["x"].shape == (10_000,)
+    with pytest.raises(FileError, match=r"^file: refused to make arrays that are much larger than the file"):
+        load_pickled_dict(b"\x80\x02}U\x01x](" + once + again * 100 + b"es.", "file")
+
+
+def test_names_in_messages_are_short_and_printable() -> None:
+    for name in (b"A" * 1_000_000, b"\x1b]0;owned\x07\x1b[2J"):
+        blob = b"\x8c\x02osX" + struct.pack("<I", len(name)) + name + b"\x93."
+        with pytest.raises(FileError, match=r"^file: refused the global 'os\.") as caught:
+            load_pickled_dict(b"\x80\x04" + blob, "file")
+        assert str(caught.value).isprintable() and len(str(caught.value)) < 250
