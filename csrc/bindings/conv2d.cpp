@@ -1,7 +1,8 @@
-// The 2-D convolution. Images are (B, H, W, C) here and kernels (C_out, kH, kW, C_in): channels last.
-#include "bindings/arrays.h"
-#include "runtime/dispatch.h"
+// 2-D convolution. Images are (B, H, W, C) here and kernels (C_out, kH, kW, C_in): channels last.
+#include "bindings/binding.h"
+#include "ops/conv2d.h"
 
+#include <algorithm>
 #include <array>
 
 namespace levit {
@@ -10,6 +11,7 @@ namespace {
 using Pair = std::array<ptrdiff_t, 2>;  // by rows and by columns
 
 ConvAxis axis(ptrdiff_t size, ptrdiff_t kernel, ptrdiff_t stride, ptrdiff_t padding) {
+    if (padding > PTRDIFF_MAX / 4) throw py::value_error("padding " + std::to_string(padding) + " is too large for memory");
     if (stride < 1 || padding < 0)
         throw py::value_error("stride must be at least 1 and padding at least 0, got " + std::to_string(stride) +
                               " and " + std::to_string(padding));
@@ -19,9 +21,15 @@ ConvAxis axis(ptrdiff_t size, ptrdiff_t kernel, ptrdiff_t stride, ptrdiff_t padd
     return {size, kernel, stride, padding, (size + 2 * padding - kernel) / stride + 1};
 }
 
-Conv2d conv2d(const Shape& x, ptrdiff_t C_out, const Pair& kernel, const Pair& stride, const Pair& padding) {
-    return {x[0], x[3], C_out, axis(x[1], kernel[0], stride[0], padding[0]),
-            axis(x[2], kernel[1], stride[1], padding[1])};
+// With products that are no larger than the kernels can count.
+Conv2dSizes sizes_of(const Shape& x, ptrdiff_t C_out, const Pair& kernel, const Pair& stride, const Pair& padding) {
+    const Conv2dSizes sizes{x[0], x[3], C_out, axis(x[1], kernel[0], stride[0], padding[0]),
+                            axis(x[2], kernel[1], stride[1], padding[1])};
+    const ConvAxis &h = sizes.h, &w = sizes.w;
+    const ptrdiff_t images = std::max<ptrdiff_t>(1, x[0]), channels = std::max<ptrdiff_t>({1, x[3], C_out});
+    count_of({images, h.size + 2 * h.padding, w.size + 2 * w.padding, channels});
+    count_of({h.stride, w.stride, h.kernel, w.kernel, channels, channels});
+    return sizes;
 }
 
 // Images with any strides that are whole floats.
@@ -37,52 +45,42 @@ Images images(const char* name, const Array& x, const Shape& expected) {
     return {data, x.shape(1), x.shape(2), x.shape(3), floats[0], floats[1], floats[2], floats[3]};
 }
 
-Shape shape_of(const Array& x) { return Shape(x.shape(), x.shape() + x.ndim()); }
-
 Array conv2d_forward(const Array& x, const Array& weight, const std::optional<Array>& bias,
                      const std::string& activation, const Pair& stride, const Pair& padding) {
     const Images xs = images("x", x, {-1, -1, -1, -1});
     const float* ws = floats("weight", weight, {-1, -1, -1, x.shape(3)});
-    const Conv2d conv = conv2d(shape_of(x), weight.shape(0), {weight.shape(1), weight.shape(2)}, stride, padding);
-    const float* bs = bias ? floats("bias", *bias, {conv.C_out}) : nullptr;
+    const Conv2dSizes sizes = sizes_of(shape_of(x), weight.shape(0), {weight.shape(1), weight.shape(2)}, stride, padding);
+    const float* bs = bias ? floats("bias", *bias, {sizes.C_out}) : nullptr;
     const Activation act = activation_named(activation);
-    Array y = empty({conv.B, conv.h.out, conv.w.out, conv.C_out});
-    float* ys = data(y);
-    const py::gil_scoped_release release;
-    kernels().conv2d_forward(conv, xs, ws, bs, act, ys);
-    return y;
+    New<float> y({sizes.B, sizes.h.out, sizes.w.out, sizes.C_out});
+    if (y.array.size() > 0) run(&Conv2dKernels::forward, sizes, xs, ws, bs, act, y);
+    return y.array;
 }
 
 Array conv2d_backward_x(const Array& dy, const Array& weight, const Pair& size, const Pair& stride,
                         const Pair& padding) {
     const float* dys = floats("dy", dy, {-1, -1, -1, -1});
     const float* ws = floats("weight", weight, {dy.shape(3), -1, -1, -1});
-    const Conv2d conv = conv2d({dy.shape(0), size[0], size[1], weight.shape(3)}, weight.shape(0),
+    const Conv2dSizes sizes = sizes_of({dy.shape(0), size[0], size[1], weight.shape(3)}, weight.shape(0),
                                {weight.shape(1), weight.shape(2)}, stride, padding);
-    floats("dy", dy, {conv.B, conv.h.out, conv.w.out, conv.C_out});
-    Array dx = empty({conv.B, conv.h.size, conv.w.size, conv.C_in});
-    float* dxs = data(dx);
-    const py::gil_scoped_release release;
-    kernels().conv2d_backward_x(conv, dys, ws, dxs);
-    return dx;
+    floats("dy", dy, {sizes.B, sizes.h.out, sizes.w.out, sizes.C_out});
+    New<float> dx({sizes.B, sizes.h.size, sizes.w.size, sizes.C_in});
+    if (dx.array.size() > 0) run(&Conv2dKernels::backward_x, sizes, dys, ws, dx);
+    return dx.array;
 }
 
 Array conv2d_backward_weight(const Array& dy, const Array& x, const Pair& kernel, const Pair& stride,
                              const Pair& padding) {
     const Images xs = images("x", x, {-1, -1, -1, -1});
     const float* dys = floats("dy", dy, {x.shape(0), -1, -1, -1});
-    const Conv2d conv = conv2d(shape_of(x), dy.shape(3), kernel, stride, padding);
-    floats("dy", dy, {conv.B, conv.h.out, conv.w.out, conv.C_out});
-    Array dweight = empty({conv.h.kernel, conv.w.kernel, conv.C_in, conv.C_out});
-    float* dws = data(dweight);
-    const py::gil_scoped_release release;
-    kernels().conv2d_backward_weight(conv, dys, xs, dws);
-    return dweight;
+    const Conv2dSizes sizes = sizes_of(shape_of(x), dy.shape(3), kernel, stride, padding);
+    floats("dy", dy, {sizes.B, sizes.h.out, sizes.w.out, sizes.C_out});
+    New<float> dweight({sizes.h.kernel, sizes.w.kernel, sizes.C_in, sizes.C_out});
+    if (dweight.array.size() > 0) run(&Conv2dKernels::backward_weight, sizes, dys, xs, dweight);
+    return dweight.array;
 }
 
-}  // namespace
-
-void bind_conv(py::module_& m) {
+const Binding binding([](py::module_& m) {
     m.def("conv2d_forward", conv2d_forward, py::arg("x"), py::arg("weight"), py::arg("bias") = py::none(),
           py::arg("activation") = "identity", py::kw_only(), py::arg("stride"), py::arg("padding"));
     m.def(  // as it was called before it had a bias and an activation
@@ -95,6 +93,7 @@ void bind_conv(py::module_& m) {
           py::arg("padding"));
     m.def("conv2d_backward_weight", conv2d_backward_weight, py::arg("dy"), py::arg("x"), py::arg("kernel"),
           py::arg("stride"), py::arg("padding"));
-}
+});
 
+}  // namespace
 }  // namespace levit

@@ -1,31 +1,57 @@
 // Activations of a vector, and their slopes.
 #pragma once
 
-#include "kernels.h"
+#include "activation_kind.h"
 #include "simd/math.h"
 #include "simd/vec.h"
 
 namespace levit::LEVIT_ISA {
 
+// activate<Activation::relu>(x), and its derivative at x. Each activation has a pair of these.
+template <Activation KIND>
+vf activate(vf x);
+template <Activation KIND>
+vf activation_slope(vf x);
+
+template <>
+inline vf activate<Activation::identity>(vf x) {
+    return x;
+}
+template <>
+inline vf activation_slope<Activation::identity>(vf) {
+    return broadcast(1.0f);
+}
+
 // x clip(x + 3, 0, 6) / 6
-inline vf hardswish(vf x) {
+template <>
+inline vf activate<Activation::hardswish>(vf x) {
     const vf gate = min(broadcast(6.0f), max(zero(), x + 3.0f));
     return gate * x * (1.0f / 6);
 }
-
 // 0 on the left, (2 x + 3) / 6 between -3 and 3, 1 on the right.
-inline vf hardswish_slope(vf x) {
+template <>
+inline vf activation_slope<Activation::hardswish>(vf x) {
     const vf gate = min(broadcast(6.0f), max(zero(), x + 3.0f));
     return fma(x, one_where((x > -3.0f) & (x < 3.0f)), gate) * (1.0f / 6);
 }
 
-inline vf relu(vf x) { return max(zero(), x); }
-inline vf relu_slope(vf x) { return one_where(x > 0.0f); }
+template <>
+inline vf activate<Activation::relu>(vf x) {
+    return max(zero(), x);
+}
+template <>
+inline vf activation_slope<Activation::relu>(vf x) {
+    return one_where(x > 0.0f);
+}
 
 // x s with the logistic function s = 1 / (1 + e^-x), whose own slope is s (1 - s).
 inline vf logistic(vf x) { return 1.0f / (1.0f + exp(-x)); }
-inline vf silu(vf x) { return x * logistic(x); }
-inline vf silu_slope(vf x) {
+template <>
+inline vf activate<Activation::silu>(vf x) {
+    return x * logistic(x);
+}
+template <>
+inline vf activation_slope<Activation::silu>(vf x) {
     const vf s = logistic(x);
     return s * (x * (1.0f - s) + 1.0f);
 }
@@ -53,43 +79,24 @@ inline Normal normal(vf x) {
     return {bell * 0.398942280f, x > 0.0f ? 1.0f - beyond : beyond};
 }
 
-inline vf gelu(vf x) { return x * normal(x).share; }
-inline vf gelu_slope(vf x) {
+template <>
+inline vf activate<Activation::gelu>(vf x) {
+    return x * normal(x).share;
+}
+template <>
+inline vf activation_slope<Activation::gelu>(vf x) {
     const Normal at = normal(x);
     return fma(x, at.density, at.share);
 }
 
-inline vf activate(Activation kind, vf x) {
-    switch (kind) {
-        case Activation::hardswish: return hardswish(x);
-        case Activation::relu: return relu(x);
-        case Activation::silu: return silu(x);
-        case Activation::gelu: return gelu(x);
-        case Activation::identity: break;
-    }
-    return x;
-}
-
-inline vf activation_slope(Activation kind, vf x) {
-    switch (kind) {
-        case Activation::hardswish: return hardswish_slope(x);
-        case Activation::relu: return relu_slope(x);
-        case Activation::silu: return silu_slope(x);
-        case Activation::gelu: return gelu_slope(x);
-        case Activation::identity: break;
-    }
-    return broadcast(1.0f);
-}
-
-// f<kind>(): for loops over much memory, which then have one activation each and no choice inside.
+// f<KIND>(): the choice is made once, and the loops inside have one activation each.
 template <class F>
 inline void with_activation(Activation kind, F f) {
     switch (kind) {
-        case Activation::identity: return f.template operator()<Activation::identity>();
-        case Activation::hardswish: return f.template operator()<Activation::hardswish>();
-        case Activation::relu: return f.template operator()<Activation::relu>();
-        case Activation::silu: return f.template operator()<Activation::silu>();
-        case Activation::gelu: return f.template operator()<Activation::gelu>();
+#define LEVIT_CASE(name) \
+    case Activation::name: return f.template operator()<Activation::name>();
+        LEVIT_ACTIVATIONS(LEVIT_CASE)
+#undef LEVIT_CASE
     }
 }
 

@@ -1,10 +1,11 @@
-// Sums over rows, and how rows are cut for them.
+// How the rows of a matrix (M, C) are cut into blocks, and sums over them.
 //
 // Rows are cut into blocks, which threads share out and which each leave one partial result for every channel. The
 // partial results are added up in double, always in the same order: a result does not depend on the threads, and a float32
 // sum over millions of rows does not lose the small numbers.
 #pragma once
 
+#include "ops/flat.h"
 #include "runtime/scratch.h"
 #include "runtime/thread_pool.h"
 #include "simd/blocks.h"
@@ -15,13 +16,13 @@ namespace levit::LEVIT_ISA {
 constexpr ptrdiff_t BLOCK_ROWS = 128;
 constexpr int TILE_ROWS = 4;
 
-inline ptrdiff_t row_blocks(ptrdiff_t M) { return ceil_div(M, BLOCK_ROWS); }
+inline ptrdiff_t count_row_blocks(ptrdiff_t M) { return ceil_div(M, BLOCK_ROWS); }
 inline ptrdiff_t first_row(ptrdiff_t block) { return block * BLOCK_ROWS; }
 inline ptrdiff_t end_row(ptrdiff_t block, ptrdiff_t M) { return smaller(first_row(block) + BLOCK_ROWS, M); }
 
-// f<ROWS>(m, c, n) for the tiles that cover the rows of a block of x (M, C): rows m .. m + ROWS, n channels from c on. ROWS is
-// TILE_ROWS, or 1 for rows that are left at the end. What belongs to a channel, such as its sum, is loaded and stored once for
-// each tile. For passes that read and do not write: stores to several rows in turn are slow where a cache misses.
+// f<ROWS>(m, c, n) for the tiles that cover the rows of a block of x (M, C): rows m .. m + ROWS, n channels from c on. ROWS
+// is TILE_ROWS, or 1 for the rows that are left at the end. The values of a channel, such as its sum, are loaded and stored
+// once for each tile. For passes that read and do not write: stores to several rows in turn are slow where a cache misses.
 template <class F>
 inline void for_each_tile(ptrdiff_t block, ptrdiff_t M, ptrdiff_t C, F f) {
     ptrdiff_t m = first_row(block);
@@ -47,10 +48,6 @@ inline void for_each_vector_of_block(ptrdiff_t block, ptrdiff_t M, ptrdiff_t C, 
         for_each_vector(C, [&](ptrdiff_t c, int n) { f(m * C + c, c, n); });
 }
 
-inline void set_to_zero(float* x, ptrdiff_t n) {
-    for (ptrdiff_t i = 0; i < n; ++i) x[i] = 0;
-}
-
 constexpr ptrdiff_t RUN = 64;  // channels that are added up together, in local memory
 
 // f(c, n) for the runs that cover C channels, on all threads: n channels from c on.
@@ -72,11 +69,12 @@ inline void add_blocks(ptrdiff_t blocks, ptrdiff_t C, const float* partial, ptrd
 
 // sums (C,) of the rows of x (M, C)
 inline void sum_rows(ptrdiff_t M, ptrdiff_t C, const float* x, float* sums) {
-    const ptrdiff_t blocks = row_blocks(M);
-    float* partial = scratch(Scratch::packed, blocks * C);  // (blocks, C)
+    const ptrdiff_t blocks = count_row_blocks(M);
+    thread_local Scratch memory;
+    float* partial = memory.take<float>(blocks * C);  // (blocks, C)
     auto block = [&](ptrdiff_t t) {
         float* sum = partial + t * C;
-        set_to_zero(sum, C);
+        set_to_zero(C, sum);
         for_each_tile(t, M, C, [&]<int ROWS>(ptrdiff_t m, ptrdiff_t c, int n) {
             prefetch_next_tile(x, C, m, c);
             vf total = load(sum + c, n);
