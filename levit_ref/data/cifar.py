@@ -1,12 +1,12 @@
 """CIFAR-10 and CIFAR-100 in their official python layout (https://www.cs.toronto.edu/~kriz/cifar.html).
 
-A set is a folder of pickled dictionaries.  CIFAR-10 has ``data_batch_1`` to ``data_batch_5`` and ``test_batch``,
-with ``data``, uint8 (n, 3072), and ``labels``, and the class names in ``batches.meta``; CIFAR-100 has ``train``,
-``test`` and ``meta``, with ``fine_labels``.  A row of ``data`` is a picture: its red plane, then green, then
-blue, 32 rows of 32 pixels each.
+A set is a folder of pickled dictionaries. CIFAR-10 has ``data_batch_1`` to ``data_batch_5`` and ``test_batch``, with
+``data``, uint8 (n, 3072), and ``labels``; the class names are in ``batches.meta``. CIFAR-100 has ``train``, ``test``
+and ``meta``, with ``fine_labels``. A row of ``data`` is a picture: its red plane, then green, then blue, each of 32
+rows of 32 pixels.
 
-Files that people write themselves are as welcome as the official ones: `str` or `bytes` keys, any pickle
-protocol, any number of pictures, any class names, labels in a list or an array.
+Files that people write themselves are as welcome as the official ones: ``str`` or ``bytes`` keys, any pickle protocol,
+any number of pictures, any class names, labels in a list or an array.
 """
 
 from __future__ import annotations
@@ -107,30 +107,29 @@ def load_cifar(
 
     Parameters
     ----------
-    name
-        "cifar10" or "cifar100" (the 100 fine labels)
-    split
-        "train" or "test"
-    data_dir
-        The folder of the batches, the folder that holds it, the tar.gz, or the folder that
-        holds the tar.gz.  The content is validated but no checksum is asked of a copy of your own.
-        None: the official archive in the cache folder (`levit_ref.data.cache_dir`), checksum and all.
-    download
-        Whether a missing official archive may be downloaded
-    base_url
-        The folder on the server to download from
+    name : {"cifar10", "cifar100"}
+        For "cifar100" the labels are the 100 fine ones.
+    split : {"train", "test"}
+    data_dir : path-like, optional
+        The folder of the batches, the folder that holds it, the tar.gz, or the folder that holds the tar.gz. Its
+        content is checked, but not its checksum: it may be a copy of your own. By default, the official archive in the
+        cache folder (:func:`levit_ref.files.cache_dir`), whose checksum is checked as well.
+    download : bool
+        Whether a missing official archive may be downloaded.
+    base_url : str
+        The folder on the server to download from.
 
     Returns
     -------
-    ArrayDataset
+    dataset : ArrayDataset
         Pictures (N, 3, 32, 32), in the order of the files.
 
     Raises
     ------
     FileNotFoundError
-        The files are not there, or (`DownloadError`) cannot be downloaded.
+        If the files are not there, or (``DownloadError``) cannot be downloaded.
     FileError
-        A file is truncated, damaged, or does not hold what it should; the message starts with its name.
+        If a file is truncated or damaged, or its content is not of this layout; the message starts with its path.
     """
     if name not in _LAYOUTS:
         raise ValueError(f"name must be one of {', '.join(_LAYOUTS)}, got {name!r}")
@@ -145,7 +144,7 @@ def load_cifar(
 
 
 def _find(data_dir: Path, layout: _Layout) -> Path:
-    """Return the folder of batches, or the archive, that `data_dir` stands for."""
+    """The folder of batches, or the archive, that ``data_dir`` stands for."""
     if data_dir.is_file() or (data_dir / layout.meta).is_file():
         return data_dir
     if (data_dir / layout.folder).is_dir():
@@ -183,7 +182,7 @@ def _class_names(source: str, meta: dict[str, Any], key: str) -> tuple[str, ...]
 def _pictures(
     source: str, batch: dict[str, Any], labels_key: str, n_classes: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the pictures, uint8 (n, 3072), and labels, int64 (n,), of one file."""
+    """Pictures, uint8 (n, 3072), and labels, int64 (n,), of one file."""
     data = _value(source, batch, "data")
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != _ROW:
         got = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__

@@ -1,11 +1,12 @@
-"""A dataset that is a folder of pictures, one folder a class.
+"""A dataset that is a folder of pictures, with one folder for each class.
 
-Either the split is in the folders,
+Either the folders make the split, ::
 
     root/train/cat/1.jpg    root/test/cat/2.jpg    (or root/val/cat/2.jpg)
 
-or it is made here from root/cat/1.jpg and its like: one picture in five of each class is for the test,
-chosen by a hash of its name and its class, the same on every machine and whatever the order of the folder.
+or it is made here from ``root/cat/1.jpg``, ``root/dog/2.jpg`` and so on: of each class, one picture in five is for the
+test. It is chosen by a hash of its name and its class, so the choice is the same on every machine, whatever the order
+of the files.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ def load_folder(
 
 
 def _given_split(root: Path, split: str) -> dict[str, list[Path]]:
-    """Return the pictures of each class where the folders make the split."""
+    """The pictures of each class where the folders make the split."""
     if split == "train":
         return _classes(root / "train")
     held_out = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
@@ -151,7 +152,7 @@ def _given_split(root: Path, split: str) -> dict[str, list[Path]]:
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:
-    """Return the sorted picture files of each class folder, classes sorted by name."""
+    """The picture files of each class folder, sorted, by class, sorted as well."""
     names = _subfolders(folder)
     if not names:
         raise FileError(f"{folder}: no class folder in it; expected one folder of pictures for each class")
@@ -165,7 +166,7 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
 
 
 def _subfolders(folder: Path) -> list[str]:
-    """Return the sorted names of the folders in `folder`, none if that is no folder; hidden ones do not count."""
+    """Names of the folders in ``folder``, sorted, without hidden ones; none if it is no folder."""
     if not folder.is_dir():
         return []
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
@@ -176,7 +177,7 @@ def _is_picture(file: Path) -> bool:
 
 
 def _hashed_split(files: list[Path], split: str) -> list[Path]:
-    """Return the part of a class that belongs to `split`: a fifth, rounded up unless it is alone, is for the test."""
+    """The files of a class that belong to ``split``: a fifth, rounded up, is for the test; a single one is not."""
     count = 0 if len(files) == 1 else -(-len(files) // _TEST_ONE_IN)
     ranked = sorted(files, key=lambda file: hashlib.sha256(f"{file.parent.name}/{file.name}".encode()).digest())
     return sorted(ranked[:count] if split == "test" else ranked[count:])

@@ -1,12 +1,11 @@
-"""The ten outlines of the `shapes` dataset, as functions that are negative inside and positive outside.
+"""The ten outlines of the ``shapes`` dataset, as functions that are negative inside and positive outside.
 
-Each takes the coordinates (u, v) of some points, u to the right and v downwards, in units of the shape's
-size, and returns a value that near the border is the distance from it, so that a picture can be drawn with
-soft edges from one look at each pixel.  Every outline is its own mirror image under u -> -u: a flipped
-picture shows the same shape, turned.
+Each takes the coordinates (u, v) of points, u to the right and v downwards, in units of the shape's size. Near the
+border its value is the distance from it, so that a picture can be drawn with soft edges from one look at each pixel.
+Every outline is its own mirror image under u -> -u: a flipped picture shows the same shape, turned.
 
-Only + - * /, square root, absolute value, minimum and maximum are used.  IEEE 754 fixes every bit of their
-results; sine and cosine it does not, which is why the corners below are written with square roots.
+Only + - * /, square root, absolute value, minimum and maximum are used. IEEE 754 fixes every bit of their results, but
+not those of sine and cosine, which is why the corners below are written with square roots.
 """
 
 from __future__ import annotations
@@ -36,23 +35,23 @@ def _box(u: Field, v: Field, half_width: float, half_height: float) -> Field:
 
 
 def circle(u: Field, v: Field) -> Field:
-    """Draw a disc."""
+    """A disc."""
     return _disc(u, v, 0.86)
 
 
 def square(u: Field, v: Field) -> Field:
-    """Draw a square."""
+    """A square."""
     return _box(u, v, 0.74, 0.74)
 
 
 def triangle(u: Field, v: Field) -> Field:
-    """Draw an equilateral triangle that points upwards."""
+    """An equilateral triangle that points upwards."""
     slope = np.abs(u) * (sqrt(3) / 2) - v / 2  # the two upper sides at once
     return np.maximum(slope, v) - 0.5
 
 
 def star(u: Field, v: Field) -> Field:
-    """Draw a pentagram: the points that are outside at most one of its five lines."""
+    """A pentagram: the points that are outside at most one of its five lines."""
     largest = second = np.full_like(u, -np.inf)
     for nx, ny in _FIVE_NORMALS:
         distance = nx * u + ny * v - _COS72
@@ -62,28 +61,28 @@ def star(u: Field, v: Field) -> Field:
 
 
 def hourglass(u: Field, v: Field) -> Field:
-    """Draw two triangles, tip on tip."""
+    """Two triangles, tip on tip."""
     sides = (np.abs(u) - 0.1 - 0.7 * np.abs(v)) * (1 / sqrt(1 + 0.7**2))
     return np.maximum(sides, np.abs(v) - 0.82)
 
 
 def cross(u: Field, v: Field) -> Field:
-    """Draw a plus sign."""
+    """A plus sign."""
     return np.minimum(_box(u, v, 0.3, 0.95), _box(u, v, 0.95, 0.3))
 
 
 def ring(u: Field, v: Field) -> Field:
-    """Draw a disc with a wide hole."""
+    """A disc with a wide hole."""
     return np.abs(_disc(u, v, 0.69)) - 0.21
 
 
 def crescent(u: Field, v: Field) -> Field:
-    """Draw a moon, its horns upwards: a disc less a smaller one."""
+    """A moon, its horns upwards: a disc less a smaller one."""
     return np.maximum(_disc(u, v - 0.1, 0.9), -_disc(u, v + 0.4, 0.78))
 
 
 def heart(u: Field, v: Field) -> Field:
-    """Draw two discs, side by side, and the wedge that touches both from below."""
+    """Two discs, side by side, and the wedge that touches both from below."""
     lobe = _disc(np.abs(u) - 0.45, v + 0.36, 0.44)
     nx, ny = 0.807, sqrt(1 - 0.807**2)  # normal of the wedge's right side, through (0, 1)
     wedge = np.maximum(nx * np.abs(u) + ny * (v - 1), -0.1 - v)
@@ -92,7 +91,7 @@ def heart(u: Field, v: Field) -> Field:
 
 
 def arrow(u: Field, v: Field) -> Field:
-    """Draw an arrow that points upwards."""
+    """An arrow that points upwards."""
     shaft = _box(u, v - 0.4, 0.2, 0.55)
     head = np.maximum((np.abs(u) * 1.15 - (v + 0.95)) * (1 / sqrt(1 + 1.15**2)), v + 0.05)
     return np.minimum(shaft, head)

@@ -1,13 +1,15 @@
-"""`shapes`: a generated dataset of 32x32 colour pictures of ten shapes, the same bits on every machine.
+"""``shapes``: a generated dataset of 32 x 32 colour pictures of ten shapes, the same bits on every machine.
 
-Each picture shows one of ten outlines at a random place, size and angle, in a random colour on a random
-textured ground.  Colours tell nothing about the class, and dark on light is as frequent as light on dark: no
-fixed weighting of pixels can name the shape, a network has to look at how the pixels relate.
+Each picture shows one of ten outlines at a random place, size and angle, in a random colour on a random textured
+ground. Colours say nothing about the class, and dark on light is as frequent as light on dark. So no fixed weighting
+of pixels can name the shape: a network has to look at how the pixels relate.
 
-Identical everywhere: the random numbers are raw 64-bit outputs of PCG64 (NumPy guarantees those, but
-not what `Generator` makes of them), and pictures are drawn with + - * /, square root, minimum and
-maximum only, whose results IEEE 754 fixes to the last bit.  No sine: a rotation is the rational point
-((1 - t^2) / (1 + t^2), 2t / (1 + t^2)) of the unit circle.  No sum over an axis: its order could differ.
+Identical everywhere: the random numbers are raw 64-bit outputs of PCG64 (NumPy guarantees those, but not the numbers
+that ``Generator`` makes of them), and pictures are drawn with + - * /, square root, minimum and maximum only, whose
+results IEEE 754 fixes to the last bit. No sine: a rotation is the rational point
+((1 - t^2) / (1 + t^2), 2t / (1 + t^2)) of the unit circle. No sum over an axis: its order could differ.
+
+Axes: ``n`` pictures that are drawn together.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ SIDE = 32  # pixels
 DEFAULT_SIZES = {"train": 10_000, "test": 2_000}
 
 _CHUNK = 500  # pictures drawn together; part of the definition: each chunk has random numbers of its own
-_CELLS = 5  # the ground's soft spots are interpolated from a grid of so many knots a side
+_CELLS = 5  # knots on each side of the grid from which the ground's soft spots are interpolated
 _PLACE, _COLOURS, _STRIPES, _SPOTS = 5, 6, 4, 2 * _CELLS**2  # random numbers of a picture, its grain apart
 _SPLIT_STREAMS = {"train": 0, "test": 1}
 
@@ -62,18 +64,23 @@ def make_shapes(split: str, size: int | None = None, seed: int = 0) -> ArrayData
 
     Parameters
     ----------
-    split
-        "train" or "test"; they come from separate streams of random numbers
-    size
-        Number of pictures, 10,000 for training and 2,000 for testing by default.  The first n
-        pictures of a larger set are the set of size n.
-    seed
-        At least 0; each seed is another dataset
+    split : {"train", "test"}
+        They come from separate streams of random numbers.
+    size : int, optional
+        Number of pictures, by default 10,000 for training and 2,000 for testing. The first n pictures of a larger set
+        are the set of size n.
+    seed : int
+        At least 0; each seed is another dataset.
 
     Returns
     -------
-    ArrayDataset
-        Pictures (size, 3, 32, 32).  Every class is equally frequent in each 500 pictures.
+    dataset : ArrayDataset
+        Pictures (size, 3, 32, 32). Every class is equally frequent in each 500 pictures.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
     """
     if split not in DEFAULT_SIZES:
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
@@ -91,7 +98,7 @@ def make_shapes(split: str, size: int | None = None, seed: int = 0) -> ArrayData
 
 
 def _draw_chunk(stream: int, chunk: int, seed: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Draw the first `count` pictures of a chunk: uint8 (count, 3, 32, 32), and labels (count,)."""
+    """The first ``count`` pictures of a chunk, uint8 (count, 3, 32, 32), and their labels (count,)."""
     bits = np.random.PCG64(np.random.SeedSequence([seed, stream, chunk]))
     # All numbers of the whole chunk are drawn even if few pictures are: a prefix stays a prefix.
     order = np.argsort(bits.random_raw(_CHUNK), kind="stable")
@@ -118,14 +125,18 @@ def _draw_chunk(stream: int, chunk: int, seed: int, count: int) -> tuple[NDArray
 
 
 def _uniform(raw: NDArray[np.uint64]) -> Field:
-    """Turn 64 random bits into a multiple of 2^-24 in [0, 1): exact in float32."""
+    """64 random bits as a multiple of 2^-24 in [0, 1): exact in float32."""
     return (raw >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
 
 
 def _coverage(labels: NDArray[np.int64], draws: Field) -> Field:
-    """Return how much of each pixel the shape covers, (n, 1, 32, 32), within [0, 1].
+    """The share of each pixel that the shape covers, (n, 1, 32, 32), within [0, 1].
 
-    `draws` (5, n): size, x, y, angle within a quarter turn, quarter turn.
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (n,)
+    draws : ndarray of float32, shape (5, n)
+        Size, x, y, angle within a quarter turn, quarter turn.
     """
     size, x, y, angle, quarter = draws
     radius = 9.25 + 3.5 * size  # pixels
@@ -149,7 +160,7 @@ def _coverage(labels: NDArray[np.int64], draws: Field) -> Field:
 
 
 def _colours(draws: Field) -> tuple[Field, Field]:
-    """Return the colours of ground and shape, (n, 3, 1, 1) each, within [0.15, 0.85].
+    """The colours of ground and shape, (n, 3, 1, 1) each, within [0.15, 0.85].
 
     On the circle of values, each channel of the shape lies 0.3 to 0.7 of a turn from the ground's: they
     differ by 0.21 to 0.49 in every channel, which no texture bridges.
@@ -162,7 +173,7 @@ def _colours(draws: Field) -> tuple[Field, Field]:
 
 
 def _soft_spots(draws: Field) -> tuple[Field, Field]:
-    """Return two fields of soft spots, (n, 1, 32, 32), within [-1, 1]: bilinear between random knots."""
+    """Two fields of soft spots, (n, 1, 32, 32), within [-1, 1]: bilinear between random knots."""
     cell = SIDE / (_CELLS - 1)  # pixels between knots
     position = (np.arange(SIDE, dtype=np.float32) + 0.5) / np.float32(cell)
     left = position.astype(np.int64)  # (32,), the knot before each pixel
@@ -177,9 +188,12 @@ def _soft_spots(draws: Field) -> tuple[Field, Field]:
 
 
 def _stripes(draws: Field) -> Field:
-    """Return straight stripes, (n, 1, 32, 32), within [-1, 1].
+    """Straight stripes, (n, 1, 32, 32), within [-1, 1].
 
-    `draws` (4, n): the direction's two components, the period, the phase.
+    Parameters
+    ----------
+    draws : ndarray of float32, shape (4, n)
+        The direction's two components, the period, the phase.
     """
     across, down, period, phase = draws[:, :, None, None]  # (n, 1, 1) each
     x = np.arange(SIDE, dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,17 @@ import pytest
 from PIL import Image
 
 from levit_ref.configs import VARIANTS
-from levit_ref.data import DATASETS, list_datasets, load_cifar, load_dataset, make_shapes
+from levit_ref.data import (
+    DATASETS,
+    ArrayDataset,
+    Dataset,
+    DatasetRecord,
+    list_datasets,
+    load_cifar,
+    load_dataset,
+    make_shapes,
+)
+from levit_ref.data.records import Request
 from levit_ref.preprocessing import Preprocessing
 from levit_ref.training import TrainConfig
 from tests.data.cifar_files import cifar10_contents, cifar100_contents, write_folder
@@ -87,6 +98,26 @@ def test_crop_and_interpolation_of_a_model_can_be_asked_for(data_dir: Path, name
     assert name == "folder" or not np.array_equal(whole.batch(first), middle.batch(first))  # those are of one colour
     with pytest.raises(ValueError, match="image_size and preprocessing exclude each other"):
         load_dataset(name, "test", place, image_size=32, preprocessing=Preprocessing((32, 32)))
+
+
+def test_a_dataset_is_added_by_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[Request] = []
+
+    def load(request: Request) -> Dataset:
+        requests.append(request)
+        images = np.zeros((6, 3, 8, 8), np.uint8)
+        return request.fitted(ArrayDataset(images, [0, 1] * 3, ["a", "b"]))
+
+    record = DatasetRecord("tiny", "nothing to see", (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), load, {"epochs": 3})
+    monkeypatch.setitem(DATASETS, "tiny", record)
+    dataset = load_dataset("tiny", "test", "somewhere", image_size=16, size=4, base_url="http://here")
+    assert (len(dataset), dataset.image_shape) == (4, (3, 16, 16))
+    wanted = Request("test", "somewhere", Preprocessing((16, 16)), size=4, base_url="http://here")
+    assert requests == [wanted]
+    assert list_datasets().endswith("or tiny (nothing to see)")
+    monkeypatch.setitem(DATASETS, "tiny", replace(record, load=lambda request: make_shapes("test", 4)))
+    with pytest.raises(RuntimeError, match=r"the loader of tiny returned pictures of \(32, 32\), not \(16, 16\)"):
+        load_dataset("tiny", "test", image_size=16)
 
 
 def test_the_seed_and_the_size_go_to_the_generator() -> None:
