@@ -40,7 +40,9 @@ model = levit_ref.load_pretrained(name)  # comes with the package; in evaluation
 about = levit_ref.pretrained_info(name)
 file = get_sample_data("grace_hopper.jpg", asfileobj=False)  # comes with matplotlib
 images = levit_ref.prepare_images(file, about)  # what the network takes: (1, 3, 32, 32), normalised
-picture = read_picture(file, Preprocessing(about.image_size))  # the same before normalisation, for our eyes: (3, 32, 32), bytes
+picture = read_picture(
+    file, Preprocessing(about.image_size)
+)  # the same before normalisation, for our eyes: (3, 32, 32), bytes
 print(f"{model.flat_data.size:,} parameters, trained on {about.dataset}", end="; ")
 print(f"right for {about.accuracy:.1%} of its test pictures")
 print("classes:", *about.class_names)

@@ -16,7 +16,9 @@ from levit_ref.pretrained import DEFAULT
 
 ABOUT = read_about(DEFAULT)
 PIXELS = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)  # of the model's size: nothing is resampled
-EXPECTED = (PIXELS.transpose(2, 0, 1) / 255 - np.reshape(ABOUT.preprocessing.mean, (3, 1, 1))) / np.reshape(ABOUT.preprocessing.std, (3, 1, 1))
+EXPECTED = (PIXELS.transpose(2, 0, 1) / 255 - np.reshape(ABOUT.preprocessing.mean, (3, 1, 1))) / np.reshape(
+    ABOUT.preprocessing.std, (3, 1, 1)
+)
 
 
 def test_a_path_a_picture_and_an_array_give_the_same(tmp_path: Path) -> None:

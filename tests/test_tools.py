@@ -1,4 +1,4 @@
-"""The scripts of docs/ that record runs and put models into the package, on a small run; and the pages they write."""
+"""The programs of tools/ that record runs and put models into the package, on a small run; and the pages they write."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import levit_ref
-from levit_ref.checkpoints import load_model
-from levit_ref.data import Augmentation, load_dataset
+from levit_ref.checkpoints import load_checkpoint, read_about
+from levit_ref.data import load_dataset
 from levit_ref.evaluation import evaluate
 from levit_ref.inspection import count_macs, count_parameters
 from levit_ref.training import RunFolder, TrainConfig, train
@@ -23,19 +23,19 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture
 def make_pretrained(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     return import_module("make_pretrained")
 
 
 @pytest.fixture
 def make_results(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     return import_module("make_results")
 
 
 @pytest.fixture
 def make_ablations(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     return import_module("make_ablations")
 
 
@@ -57,7 +57,7 @@ def test_pages_say_what_the_files_say(make_pretrained: ModuleType) -> None:
     for page, what in zip(make_pretrained.PAGES, ("table", "details"), strict=True):
         text = page.read_text(encoding="utf-8")
         assert f"<!-- pretrained: {what} -->\n" in text
-        assert make_pretrained.filled(text) == text, f"{page}: run docs/make_pretrained.py"
+        assert make_pretrained.filled(text) == text, f"{page}: run tools/make_pretrained.py"
         for name in levit_ref.list_pretrained():
             assert name in text
 
@@ -76,12 +76,11 @@ def test_a_run_becomes_a_file(
     assert file.name == "levit_250k_32px-shapes.safetensors"
     assert file.stat().st_size < run.best.stat().st_size * 0.55
 
-    model, about = load_model(file)
-    _, before = load_model(run.best)
-    test = load_dataset("shapes", "test", size=500)
-    result = evaluate(model, test, augmentation=Augmentation(mean=about.mean, std=about.std))
+    checkpoint, before = load_checkpoint(file), read_about(run.best)
+    about = checkpoint.about
+    result = evaluate(checkpoint, load_dataset("shapes", "test", size=500))
     assert about.accuracy == result.accuracy  # of these rounded weights
-    assert (about.class_names, about.mean, about.std) == (before.class_names, before.mean, before.std)
+    assert (about.class_names, about.preprocessing) == (before.class_names, before.preprocessing)
     assert about.training == {
         "commands": ["levit-ref train --model levit_250k_32px --epochs 2"],
         "version": levit_ref.__version__,

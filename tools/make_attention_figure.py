@@ -1,7 +1,7 @@
 """Draw ``docs/attention.png``: where the heads of a trained model look, and the position biases that they learned.
 
 levit-ref train
-python docs/make_attention_figure.py runs/shapes-levit_250k_32px/best.safetensors docs/attention.png
+python tools/make_attention_figure.py runs/shapes-levit_250k_32px/best.safetensors docs/attention.png
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from levit_ref.checkpoints import load_model
+from levit_ref.checkpoints import load_checkpoint
 from levit_ref.data import load_dataset
 from levit_ref.figures import SIGNED
 from levit_ref.inspection import attention_maps, position_bias_around_query, record
 from levit_ref.inspection.drawing.canvas import grid_of_axes, mark_token, show_picture, show_tokens
-from levit_ref.preprocessing import Preprocessing
 
 BLOCK = "stages.0.blocks.0.attn"
 CLASSES = ("star", "ring", "crescent")
@@ -29,9 +28,9 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     args = parser.parse_args()
 
-    model, about = load_model(args.checkpoint)
-    preprocessing = Preprocessing(about.image_size, about.mean, about.std)
-    test = load_dataset("shapes", "test", image_size=model.image_size)
+    checkpoint = load_checkpoint(args.checkpoint)
+    model, preprocessing = checkpoint.model, checkpoint.preprocessing
+    test = load_dataset("shapes", "test", preprocessing=preprocessing)
     labels = np.array(test.labels)
     pictures = test.batch(np.array([np.flatnonzero(labels == test.classes.index(name))[0] for name in CLASSES]))
 

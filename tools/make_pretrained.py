@@ -1,7 +1,7 @@
 """Make a model that comes with the package from the best checkpoint of a finished run, and say so in the docs.
 
-    python docs/make_pretrained.py runs/cifar10-levit_1m_32px --data-dir DATA
-    python docs/make_pretrained.py                 # only the docs again, from the files that are there
+    python tools/make_pretrained.py runs/cifar10-levit_1m_32px --data-dir DATA
+    python tools/make_pretrained.py                 # only the docs again, from the files that are there
 
 The file is ``levit_ref/pretrained/MODEL-DATASET.safetensors``: weights as float16, and in its metadata the accuracy of
 these rounded weights on all test pictures, the commands of the run, and the version. What stands in the README and in
@@ -17,6 +17,7 @@ import re
 import shlex
 import sys
 import tempfile
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,11 @@ from typing import Any
 import numpy as np
 
 import levit_ref
-from levit_ref.checkpoints import load_metadata, load_model, save_model
-from levit_ref.data import Augmentation, Dataset, load_dataset, normalise
+from levit_ref.checkpoints import Checkpoint, load_checkpoint, read_about, save_checkpoint
+from levit_ref.data import Dataset, load_dataset
 from levit_ref.evaluation import evaluate
 from levit_ref.inspection import count_parameters
-from levit_ref.nn import LeViT
+from levit_ref.ops import Array
 from levit_ref.training import RunFolder
 
 MOST_BYTES = 4_000_000
@@ -60,33 +61,27 @@ def main() -> None:
 
 def make(run: RunFolder, data_dir: Path | None, pictures: str) -> None:
     """Round, measure, write, and print what rounding cost."""
-    model, about = load_model(run.best)
-    test = load_dataset(about.dataset, "test", data_dir, image_size=model.image_size)
-    how = Augmentation(mean=about.mean, std=about.std)
-    known: dict[str, Any] = {
-        "class_names": about.class_names,
-        "mean": about.mean,
-        "std": about.std,
-        "dataset": about.dataset,
-    }
+    checkpoint = load_checkpoint(run.best)
+    about = checkpoint.about
+    test = load_dataset(about.dataset, "test", data_dir, preprocessing=about.preprocessing)
     with tempfile.TemporaryDirectory() as folder:
         rounded_file = Path(folder) / "rounded.safetensors"
-        save_model(rounded_file, model, half=True, **known)
-        rounded, _ = load_model(rounded_file)
-    before, after = evaluate(model, test, augmentation=how), evaluate(rounded, test, augmentation=how)
-    first, second = (_logits(network, test, how) for network in (model, rounded))
+        save_checkpoint(checkpoint, rounded_file, half=True)
+        rounded = load_checkpoint(rounded_file)
+    before, after = evaluate(checkpoint, test), evaluate(rounded, test)
+    first, second = _logits(checkpoint, test), _logits(rounded, test)
     other = int(np.count_nonzero(first.argmax(axis=1) != second.argmax(axis=1)))
 
-    target = BOX / f"{model.config.name}-{about.dataset}.safetensors"
+    target = BOX / f"{checkpoint.model.config.name}-{about.dataset}.safetensors"
     training = describe(run, about.accuracy) | {
         "pictures": pictures or about.dataset,
         "test_pictures": len(test),
         "accuracy_before_rounding": before.accuracy,
     }
-    known |= {"accuracy": after.accuracy, "training": training}
-    save_model(target, rounded, half=True, **known)  # what is rounded stays as it is when it is rounded again
+    known = replace(about, accuracy=after.accuracy, training=training)
+    save_checkpoint(Checkpoint(rounded.model, known), target, half=True)  # rounding twice changes nothing
     size = target.stat().st_size
-    print(f"{target.name}: {size:,} bytes, {count_parameters(rounded):,} parameters")
+    print(f"{target.name}: {size:,} bytes, {count_parameters(rounded.model):,} parameters")
     print(
         f"logits: between {first.min():.2f} and {first.max():.2f}, rounding changed them by {_largest(first - second)}"
     )
@@ -124,14 +119,15 @@ def _portable(command: str) -> str:
     return shlex.join(kept)
 
 
-def _logits(model: LeViT, test: Dataset, how: Augmentation) -> np.ndarray:
+def _logits(checkpoint: Checkpoint, test: Dataset) -> Array:
     """Of all pictures: (N, K)."""
     parts = np.array_split(np.arange(len(test)), max(1, len(test) // 250))
+    model, how = checkpoint.model, checkpoint.preprocessing
     with model.inference():
-        return np.concatenate([model(normalise(test.batch(part), how.mean, how.std)) for part in parts])
+        return np.concatenate([model(how.normalise(test.batch(part))) for part in parts])
 
 
-def _largest(difference: np.ndarray) -> str:
+def _largest(difference: Array) -> str:
     return f"{np.abs(difference).max():.2g} at most, {np.sqrt(np.mean(difference**2)):.2g} root mean square"
 
 
@@ -147,7 +143,7 @@ def table() -> str:
     """One row for each model."""
     rows = ["| name | parameters | file | trained on | test accuracy |", "|---|---|---|---|---|"]
     for name in levit_ref.list_pretrained():
-        about = levit_ref.pretrained_info(name)
+        about = read_about(name)
         parameters = count_parameters(levit_ref.load_pretrained(name))
         size = (BOX / f"{name}.safetensors").stat().st_size / 1e6
         accuracy = _percent(about.accuracy, 1)
@@ -161,7 +157,7 @@ def details() -> str:
 
 
 def _details(name: str) -> str:
-    about = load_metadata(BOX / f"{name}.safetensors")
+    about = read_about(name)
     how = about.training
     commands = "\n".join(how["commands"])
     before, after = _percent(how["accuracy_before_rounding"], 2), _percent(about.accuracy, 2)
