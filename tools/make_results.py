@@ -1,6 +1,6 @@
 """Copy what is worth keeping of a finished run into ``docs/results/``: settings, metrics, plots; no weights.
 
-    python docs/make_results.py runs/cifar10-levit_1m_32px docs/results/cifar10-levit_1m_32px-numpy
+    python tools/make_results.py runs/cifar10-levit_1m_32px docs/results/cifar10-levit_1m_32px-numpy
 
 Writes the run's row into the table of ``docs/results/README.md``, in place of the one that is there.
 """

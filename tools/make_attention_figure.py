@@ -1,7 +1,7 @@
 """Draw ``docs/attention.png``: where the heads of a trained model look, and the position biases that they learned.
 
 levit-ref train
-python docs/make_attention_figure.py runs/shapes-levit_250k_32px/best.safetensors docs/attention.png
+python tools/make_attention_figure.py runs/shapes-levit_250k_32px/best.safetensors docs/attention.png
 """
 
 from __future__ import annotations

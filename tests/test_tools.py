@@ -1,4 +1,4 @@
-"""The scripts of docs/ that record runs and put models into the package, on a small run; and the pages they write."""
+"""The programs of tools/ that record runs and put models into the package, on a small run; and the pages they write."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture
 def make_pretrained(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     return import_module("make_pretrained")
 
 
 @pytest.fixture
 def make_results(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     return import_module("make_results")
 
 
 @pytest.fixture
 def make_ablations(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     return import_module("make_ablations")
 
 
@@ -57,7 +57,7 @@ def test_pages_say_what_the_files_say(make_pretrained: ModuleType) -> None:
     for page, what in zip(make_pretrained.PAGES, ("table", "details"), strict=True):
         text = page.read_text(encoding="utf-8")
         assert f"<!-- pretrained: {what} -->\n" in text
-        assert make_pretrained.filled(text) == text, f"{page}: run docs/make_pretrained.py"
+        assert make_pretrained.filled(text) == text, f"{page}: run tools/make_pretrained.py"
         for name in levit_ref.list_pretrained():
             assert name in text
 

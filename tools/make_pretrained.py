@@ -1,7 +1,7 @@
 """Make a model that comes with the package from the best checkpoint of a finished run, and say so in the docs.
 
-    python docs/make_pretrained.py runs/cifar10-levit_1m_32px --data-dir DATA
-    python docs/make_pretrained.py                 # only the docs, from the files that are there
+    python tools/make_pretrained.py runs/cifar10-levit_1m_32px --data-dir DATA
+    python tools/make_pretrained.py                 # only the docs again, from the files that are there
 
 The file is ``levit_ref/pretrained/MODEL-DATASET.safetensors``: weights as float16, and in its metadata the accuracy of
 these rounded weights on all test pictures, the commands of the run, and the version. The parts of the README and of
@@ -29,6 +29,7 @@ from levit_ref.checkpoints import Checkpoint, load_checkpoint, read_about, save_
 from levit_ref.data import Dataset, load_dataset
 from levit_ref.evaluation import evaluate
 from levit_ref.inspection import count_parameters
+from levit_ref.ops import Array
 from levit_ref.training import RunFolder
 
 MOST_BYTES = 4_000_000
@@ -60,25 +61,25 @@ def main() -> None:
 
 def make(run: RunFolder, data_dir: Path | None, pictures: str) -> None:
     """Round, measure, write, and print what rounding cost."""
-    trained = load_checkpoint(run.best)
-    about = trained.about
+    checkpoint = load_checkpoint(run.best)
+    about = checkpoint.about
     test = load_dataset(about.dataset, "test", data_dir, preprocessing=about.preprocessing)
     with tempfile.TemporaryDirectory() as folder:
         rounded_file = Path(folder) / "rounded.safetensors"
-        save_checkpoint(trained, rounded_file, half=True)
+        save_checkpoint(checkpoint, rounded_file, half=True)
         rounded = load_checkpoint(rounded_file)
-    before, after = evaluate(trained, test), evaluate(rounded, test)
-    first, second = (_logits(checkpoint, test) for checkpoint in (trained, rounded))
+    before, after = evaluate(checkpoint, test), evaluate(rounded, test)
+    first, second = _logits(checkpoint, test), _logits(rounded, test)
     other = int(np.count_nonzero(first.argmax(axis=1) != second.argmax(axis=1)))
 
-    target = BOX / f"{trained.model.config.name}-{about.dataset}.safetensors"
+    target = BOX / f"{checkpoint.model.config.name}-{about.dataset}.safetensors"
     training = describe(run, about.accuracy) | {
         "pictures": pictures or about.dataset,
         "test_pictures": len(test),
         "accuracy_before_rounding": before.accuracy,
     }
     known = replace(about, accuracy=after.accuracy, training=training)
-    save_checkpoint(Checkpoint(rounded.model, known), target, half=True)  # rounded numbers stay as they are
+    save_checkpoint(Checkpoint(rounded.model, known), target, half=True)  # rounding twice changes nothing
     size = target.stat().st_size
     print(f"{target.name}: {size:,} bytes, {count_parameters(rounded.model):,} parameters")
     print(
@@ -118,15 +119,15 @@ def _portable(command: str) -> str:
     return shlex.join(kept)
 
 
-def _logits(checkpoint: Checkpoint, test: Dataset) -> np.ndarray:
+def _logits(checkpoint: Checkpoint, test: Dataset) -> Array:
     """Of all pictures: (N, K)."""
     parts = np.array_split(np.arange(len(test)), max(1, len(test) // 250))
-    normalise = checkpoint.preprocessing.normalise
-    with checkpoint.model.inference():
-        return np.concatenate([checkpoint.model(normalise(test.batch(part))) for part in parts])
+    model, how = checkpoint.model, checkpoint.preprocessing
+    with model.inference():
+        return np.concatenate([model(how.normalise(test.batch(part))) for part in parts])
 
 
-def _largest(difference: np.ndarray) -> str:
+def _largest(difference: Array) -> str:
     return f"{np.abs(difference).max():.2g} at most, {np.sqrt(np.mean(difference**2)):.2g} root mean square"
 
 

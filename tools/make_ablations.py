@@ -1,7 +1,7 @@
 """Train the paper's ablations at small scale, and record what each costs in accuracy.
 
-    python docs/make_ablations.py runs/ablations --data-dir DATA
-    python docs/make_ablations.py runs/ablations --data-dir DATA --only base a5_no_attention_bias --seeds 0
+    python tools/make_ablations.py runs/ablations --data-dir DATA
+    python tools/make_ablations.py runs/ablations --data-dir DATA --only base a5_no_attention_bias --seeds 0
 
 Each network is trained for a few epochs on CIFAR-10, with several seeds and the same settings for all. A run has a
 folder of its own, as of ``levit-ref train``; one that is there already is gone on with or, if it is done, read: so the
