@@ -93,7 +93,7 @@ def run(benchmark: Any, argv: Sequence[str] | None = None) -> Record:
     parser.add_argument("--plot", type=Path, help="draw them here (.svg or .png)")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: leave out when other processes run")
     args = parser.parse_args(argv)
-    use_threads(args.threads)  # starts this process anew if NumPy's threads have to be others
+    use_threads(args.threads)
     args.threads = args.threads or available_cores()
     if args.clock == "cpu" and args.threads > 1:
         parser.error("--clock cpu adds the time of all threads up: it needs --threads 1")

@@ -23,11 +23,10 @@ import common
 import numpy as np
 from common import COLOURS, Record, Table, milliseconds, times
 from matplotlib.figure import Figure
-from recording import Case, has_kernel, record_cases
+from recording import Case, has_kernel, passes, record_cases
 from steps import OurStep, TorchStep, task_arguments, task_of
 
 import levit_ref
-from levit_ref.runtime import BACKENDS
 
 DIRECTIONS = ("forward", "backward")
 NUMPY, NATIVE = "numpy", "native"
@@ -89,7 +88,7 @@ def _update(args: argparse.Namespace) -> Record:
 def _random_like(dy: Any) -> Any:
     """Random values in the same memory layout.
 
-    The step's own would hide errors and show false ones: behind a normalisation that another one follows, the
+    The step's own would hide errors and show false ones: after a normalisation that another one follows, the
     gradient of the bias is zero but for rounding.
     """
     if not isinstance(dy, np.ndarray):
@@ -104,12 +103,11 @@ Way = tuple[Callable[[], Any], Callable[[], Any]]
 
 
 def _ours(case: Case, backend: str) -> Way:
-    module = BACKENDS[backend]
-    forward, backward = (getattr(module, f"{case.operation}_{direction}") for direction in DIRECTIONS)
+    forward, backward = passes(case.operation, backend)
     _, saved = forward(*case.args, **case.kwargs)
     return (
         lambda: forward(*case.args, **case.kwargs),
-        lambda: backward(case.dy, saved, **case.backward_kwargs),
+        lambda: backward(case.dy, saved, *case.backward_args, **case.backward_kwargs),
     )
 
 

@@ -66,7 +66,7 @@ def breakdown(task: Task, backend: str, clock: common.Clock, steps: int = 5) -> 
     step = OurStep(task, backend)
     step()
     gflop: dict[str, float] = {}
-    for case in record_cases(step.gradients, backend):
+    for case in record_cases(step.gradients):
         forward, backward = f"{case.operation}_forward", f"{case.operation}_backward"
         gflop[forward] = gflop.get(forward, 0) + 2e-9 * case.calls * case.multiply_adds
         gflop[backward] = gflop.get(backward, 0) + 2e-9 * case.calls * case.backward_multiply_adds
@@ -74,7 +74,7 @@ def breakdown(task: Task, backend: str, clock: common.Clock, steps: int = 5) -> 
     samples: dict[str, list[float]] = {}
     calls: dict[str, int] = {}
     for _ in range(steps):
-        spent = time_operations(step.gradients, backend, clock)
+        spent = time_operations(step.gradients, clock)
         update = common.seconds_of(step.update, clock)
         whole = common.seconds_of(step, clock)
         rest = whole - update - sum(seconds for _, seconds in spent.values())

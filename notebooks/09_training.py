@@ -114,7 +114,7 @@ plt.show()
 # %%
 model = levit_ref.create_model("levit_250k_32px", num_classes=10)
 preprocessing = DATASETS["shapes"].preprocessing(32)
-first = next(Loader(training_set, 32, preprocessing, TrainConfig.resolve().augmentation()).epoch(0))
+first = next(Loader(training_set, 32, preprocessing, TrainConfig().augmentation()).epoch(0))
 _, saved = ops.cross_entropy_forward(model(first.images), first.targets)
 model.backward(ops.cross_entropy_backward(1.0, saved))
 before, g = model.flat_data.copy(), np.abs(model.flat_grad)
@@ -191,7 +191,7 @@ def step_of(model, batch, optimizer, rate):
 # **Prediction.** One epoch with 1,024 pictures either way. By how much do the parameters differ?
 
 # %%
-small = TrainConfig.resolve({"epochs": 1, "train_size": 1024, "test_size": 200})  # dataset "shapes" by default
+small = TrainConfig(epochs=1, train_size=1024, test_size=200)  # dataset "shapes" by default
 quiet = Progress(quiet=True)
 train(small, f"{runs.name}/small", progress=quiet)
 by_train = load_checkpoint(f"{runs.name}/small").model  # of the folder, the best checkpoint
@@ -209,7 +209,7 @@ print("largest difference of a parameter:", np.abs(by_train.flat_data - by_loop.
 # while the learning rate is at its highest, or when it has nearly gone?
 
 # %%
-config = TrainConfig.resolve({"epochs": 5})
+config = TrainConfig(epochs=5)
 tests = []
 how = DATASETS["shapes"].preprocessing(32)
 model, history = fit(config, training_set, lambda m: tests.append(evaluate(m, test_set, preprocessing=how)))
@@ -271,8 +271,8 @@ labels[wrong] = (labels[wrong] + rng.integers(1, 10, wrong.sum())) % 10
 noisy = Datasets(ArrayDataset(training_set.images[:6000], labels, training_set.classes), test_set)
 save_checkpoint(Checkpoint(model, About(how)), f"{runs.name}/teacher.safetensors")
 student = {"epochs": 3, "eval_every": 3}
-train(TrainConfig.resolve(student), f"{runs.name}/alone", datasets=noisy, progress=quiet)
-taught = TrainConfig.resolve(student | {"teacher": f"{runs.name}/teacher.safetensors"})
+train(TrainConfig(**student), f"{runs.name}/alone", datasets=noisy, progress=quiet)
+taught = TrainConfig(**student, teacher=f"{runs.name}/teacher.safetensors")
 train(taught, f"{runs.name}/taught", datasets=noisy, progress=quiet)
 print(f"{wrong.mean():.1%} of the labels are wrong")
 

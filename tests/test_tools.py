@@ -43,9 +43,7 @@ def make_ablations(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFolder]:
     """A run of two epochs on a few generated pictures."""
     folder = tmp_path_factory.mktemp("runs") / "small"
-    config = TrainConfig.resolve(
-        {"model": "levit_250k_32px", "epochs": 2, "train_size": 256, "test_size": 64, "batch_size": 64, "seed": 1}
-    )
+    config = TrainConfig(model="levit_250k_32px", epochs=2, train_size=256, test_size=64, batch_size=64, seed=1)
     command = (
         f"levit-ref train --data-dir '/my files/x' --model levit_250k_32px --out={folder} --epochs 2 --out {folder}"
     )

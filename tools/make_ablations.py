@@ -45,7 +45,7 @@ def config_of(what: str, seed: int, changes: dict[str, Any]) -> TrainConfig:
     own: dict[str, Any] = {"model": variants()[what], "seed": seed}
     if what == "teacher":
         own |= {"two_heads": True, "teacher": str(resources.files("levit_ref.pretrained") / f"{TEACHER}.safetensors")}
-    return TrainConfig.resolve(own, changes, SETTINGS)
+    return TrainConfig(**{**SETTINGS, **changes, **own})
 
 
 def finished(folder: RunFolder, config: TrainConfig) -> dict[str, Any] | None:

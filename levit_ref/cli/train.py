@@ -43,8 +43,8 @@ def command(
     """Train a model; without options, on generated shapes.
 
     Everything about the run goes into its folder: settings, metrics.jsonl, curves.png, confusion.png, the best and the
-    last checkpoint. Ctrl-C and SIGTERM finish the step and save. `levit-ref train --resume FOLDER` continues, to the same
-    result as without the interruption; with more `--epochs` it prolongs the run.
+    last checkpoint. Ctrl-C and SIGTERM finish the step and save. `levit-ref train --resume FOLDER` continues, to the
+    same result as without the interruption; with more `--epochs` it prolongs the run.
     """
     folder = _folder(run, out)
     from_file = {} if config is None else read_toml(config)

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 import typer
 
 from levit_ref.cli.options import with_default
+from levit_ref.data.augmentation import PANEL as AUGMENTATION
 from levit_ref.settings import declarations, without_none
 from levit_ref.training.config import (
     DATA,
@@ -20,7 +21,6 @@ from levit_ref.training.config import (
     TrainConfig,
     default_text,
 )
-from levit_ref.data.augmentation import PANEL as AUGMENTATION
 
 PANELS = (DATA, MODEL, OPTIMISATION, REGULARISATION, AUGMENTATION, DISTILLATION, RUN)
 """The headings of ``--help``, in order."""

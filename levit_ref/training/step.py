@@ -72,12 +72,12 @@ class TrainingStep:
     def gradients(self, batch: Batch, step: int) -> StepResult:
         """Leave the gradients of a batch in ``model.flat_grad``, where those of several processes can be added up."""
         model = self.model
-        self._seed_drop_path(step)
+        self._seed_drop_path(batch, step)
         logits = model.forward_heads(batch.images)
         teacher_logits = None if self.teacher is None else self.teacher(batch)
         loss, gradient = self.objective(logits, batch.targets, teacher_logits)
         if not math.isfinite(loss):
-            self._seed_drop_path(step)  # the same branches left out
+            self._seed_drop_path(batch, step)  # the same branches left out
             where = diagnose(model, batch.images)
             raise NonFiniteError(f"step {step + 1}: the loss is {loss}; {where}")
         model.zero_grad()
@@ -92,5 +92,6 @@ class TrainingStep:
         if self.ema is not None:
             self.ema.update()
 
-    def _seed_drop_path(self, step: int) -> None:
-        self.model.drop_path.seed(np.random.default_rng([self.seed, DROP_PATH_STREAM, step]))
+    def _seed_drop_path(self, batch: Batch, step: int) -> None:
+        rng = np.random.default_rng([self.seed, DROP_PATH_STREAM, step])
+        self.model.drop_path.seed(rng, batch_size=batch.batch_size, part=batch.part)

@@ -9,7 +9,7 @@ from levit_ref.checkpoints import load_checkpoint, read_file
 from levit_ref.nn import LeViT
 from levit_ref.training import NonFiniteError
 from levit_ref.training.health import check_finite, diagnose
-from levit_ref.training.trainer import Trainer
+from levit_ref.training.step import TrainingStep
 from tests.training.tiny_run import VARIANT, run
 
 
@@ -63,14 +63,14 @@ def saved_step(folder):
 
 def break_at(monkeypatch, step):
     """Put a NaN into the weights after that step, as a gradient that overflowed would."""
-    real = Trainer._step
+    real = TrainingStep.update
 
-    def broken(self, batch):
-        real(self, batch)
-        if self.state.step == step:
-            self.parts.model.flat_data[-1] = np.nan  # the head's bias
+    def broken(self, number):
+        real(self, number)
+        if number + 1 == step:
+            self.model.flat_data[-1] = np.nan  # the head's bias
 
-    monkeypatch.setattr(Trainer, "_step", broken)
+    monkeypatch.setattr(TrainingStep, "update", broken)
 
 
 def test_a_run_stops_names_the_layer_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
