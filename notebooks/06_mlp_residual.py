@@ -210,7 +210,7 @@ W1, W2, norm1, norm2 = mlp.ln1.linear.weight.data, mlp.ln2.linear.weight.data, m
 
 def normalise(x, norm):
     statistics = norm.running_mean.data, norm.running_var.data
-    return ops.batch_norm_forward(x, norm.weight.data, norm.bias.data, *statistics, training=False)[0]
+    return ops.batch_norm_forward(x, *statistics, norm.weight.data, norm.bias.data)[0]
 
 
 by_module = mlp(tokens)[2, 3, 5]

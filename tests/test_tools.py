@@ -186,3 +186,11 @@ def test_ablations_are_trained_and_recorded_once(
 
 def test_every_ablation_of_the_paper_has_a_bar(make_ablations: ModuleType) -> None:
     assert [name[:2] for name in make_ablations.variants()] == ["ba", "a1", "a2", "a3", "a5", "a6", "a7", "te"]
+
+
+def test_the_page_of_settings_is_that_of_the_declarations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    tool: Any = import_module("make_settings")
+    text = tool.PAGE.read_text(encoding="utf-8")
+    assert "| `epochs` |" in text
+    assert tool.filled(text) == text, "python tools/make_settings.py"

@@ -9,21 +9,8 @@ from typing import Any, get_type_hints
 import typer
 
 from levit_ref.cli.options import with_default
-from levit_ref.data.augmentation import PANEL as AUGMENTATION
 from levit_ref.settings import declarations, without_none
-from levit_ref.training.config import (
-    DATA,
-    DISTILLATION,
-    MODEL,
-    OPTIMISATION,
-    REGULARISATION,
-    RUN,
-    TrainConfig,
-    default_text,
-)
-
-PANELS = (DATA, MODEL, OPTIMISATION, REGULARISATION, AUGMENTATION, DISTILLATION, RUN)
-"""The headings of ``--help``, in order."""
+from levit_ref.training.config import PANELS, TrainConfig, default_text
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from levit_ref._suggest import did_you_mean
 from levit_ref.data import DATASETS, Augmentation, list_datasets
+from levit_ref.data.augmentation import PANEL as AUGMENTATION
 from levit_ref.settings import UNSET, ConfigError, declarations, fill_in, setting, text_of, toml_value
 
 if sys.version_info >= (3, 11):
@@ -21,6 +22,8 @@ else:
 
 DATA, MODEL, OPTIMISATION = "Data", "Model", "Optimisation"
 REGULARISATION, DISTILLATION, RUN = "Regularisation", "Distillation", "Run"
+PANELS = (DATA, MODEL, OPTIMISATION, REGULARISATION, AUGMENTATION, DISTILLATION, RUN)
+"""The groups of settings, in the order of ``--help``."""
 DEFAULT_DATASET = "shapes"
 
 
@@ -260,10 +263,10 @@ def default_text(name: str) -> str:
 
 def settings_table() -> str:
     """Every setting as a Markdown table, one for each panel: name, default, range, meaning."""
-    panels: dict[str, list[str]] = {}
+    panels: dict[str, list[str]] = {panel: [] for panel in PANELS}
     for name, declared in declarations(TrainConfig).items():
         fixed = "" if declared.influences_result else " May change when a run is resumed."
         row = f"| `{name}` | {default_text(name)} | {declared.limits} | {declared.help}{fixed} |"
-        panels.setdefault(declared.panel, []).append(row)
+        panels[declared.panel].append(row)
     head = "| setting | default | range | meaning |\n|---|---|---|---|"
     return "\n\n".join(f"### {panel}\n\n{head}\n" + "\n".join(rows) for panel, rows in panels.items()) + "\n"

@@ -123,7 +123,7 @@ def test_unknown_names_raise_with_the_nearest(tmp_path):
     (tmp_path / "c.toml").write_text("epoch = 3\n")
     with pytest.raises(ConfigError, match=r"unknown key in .*c.toml: epoch; did you mean epochs"):
         TrainConfig.load(tmp_path / "c.toml")
-    with pytest.raises(ConfigError, match="unknown setting: xyzzy; known are crop_padding, .*, model, dataset"):
+    with pytest.raises(ConfigError, match=r"unknown setting: xyzzy; known are crop_padding, .*, model, dataset"):
         TrainConfig().replace(xyzzy=1)
     with pytest.raises(ConfigError, match=r"dataset must be one of .*; got 'cifar1', did you mean cifar10?"):
         TrainConfig(dataset="cifar1")
