@@ -1,11 +1,11 @@
 """Builds the C++ extension of csrc/; everything else about the package is in pyproject.toml.
 
-``kernels.cpp`` holds all kernels and is compiled once for each instruction set, with the compiler's flags for it; the
-best one that the processor has is chosen when the package is imported. Instruction sets whose flags the compiler does
-not know are left out, and a line says so. Where the extension cannot be built, the package is installed without it: a
-line says so, and ``levit_ref.backends()`` says why.
+The files of ``KERNEL_FOLDERS`` are compiled once for each instruction set, with the compiler's flags for it, and all
+others once. The best instruction set that the processor has is chosen when the package is imported. Those whose flags
+the compiler does not know are left out, and a line says so. Where the extension cannot be built, the package is
+installed without it: a line says so, and ``levit_ref.backends()`` says why.
 
-``LEVIT_REF_CXXFLAGS`` adds flags for compiler and linker, behind all others: ``-fsanitize=address -O1``, for example.
+``LEVIT_REF_CXXFLAGS`` adds flags for compiler and linker, after all others: ``-fsanitize=address -O1``, for example.
 """
 
 from __future__ import annotations
@@ -29,12 +29,18 @@ X86_64 = {
     "avx2": ["-march=x86-64-v3"],
     "baseline": [],
 }
+KERNEL_FOLDERS = ["gemm", "ops"]
 REASON_FILE = "_native_missing.txt"
 
 
 def instruction_sets() -> dict[str, list[str]]:
     """Flags by name, for the machine that this is built for."""
     return X86_64 if platform.machine() in ("x86_64", "AMD64") else {"baseline": []}
+
+
+def kernel_sources() -> list[str]:
+    """The files that are compiled for each instruction set."""
+    return sorted(str(path) for folder in KERNEL_FOLDERS for path in (CSRC / folder).glob("*.cpp"))
 
 
 def added_flags() -> list[str]:
@@ -101,10 +107,12 @@ class BuildKernels(build_ext):
                 depends=extension.depends,
             )
 
-        kernels = str(CSRC / "kernels.cpp")
-        jobs = [(kernels, isa, [f"-DLEVIT_ISA={isa}", *flags]) for isa, flags in compiled_in.items()]
+        kernels = kernel_sources()
+        jobs = [
+            (source, isa, [f"-DLEVIT_ISA={isa}", *flags]) for isa, flags in compiled_in.items() for source in kernels
+        ]
         has = [f"-DLEVIT_HAS_{isa}" for isa in compiled_in]
-        jobs += [(source, "common", has) for source in extension.sources if source != kernels]
+        jobs += [(source, "common", has) for source in extension.sources if source not in kernels]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = [path for paths in pool.map(compile_one, jobs) for path in paths]
         self.compiler.link_shared_object(

@@ -4,6 +4,7 @@
 // It is compiled twice: with the compiler's automatic vectorisation switched off, so that every step shows its own idea
 // and nothing else, and with the flags of the package, to see how far the compiler gets by itself.
 #include "gemm/gemm.h"
+#include "simd/blocks.h"
 
 using namespace levit::LEVIT_ISA;
 
@@ -130,8 +131,7 @@ void row_blocks(Size M, Size N, Size K, const float* A, const float* B, float* C
 void micro_kernels(Size M, Size N, Size K, const float* A, const float* B, float* C) {
     const float* P = packed_panels(N, K, B);
     for (Size i = 0; i < M; i += ROW_BLOCK)
-        multiply<Layout::rows, Panels::packed>(smaller(ROW_BLOCK, M - i), N, {K}, {A + i * K, K, 0}, {P, 0, 0}, C + i * N,
-                                               N, {});
+        multiply(smaller(ROW_BLOCK, M - i), {K}, {A + i * K, K}, PackedB{P, K, N}, {C + i * N, N}, ScaledSum{});
 }
 
 using Product = void (*)(Size, Size, Size, const float*, const float*, float*);

@@ -92,8 +92,8 @@ def compiled(extra: list[str]) -> Product:
     flags = [*common_flags, *isa_flags, *extra, f"-DLEVIT_ISA={_native.isa()}", f"-I{ROOT / 'csrc'}"]
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "gemm_steps.so"
-        source = str(HERE / "gemm_steps.cpp")
-        subprocess.run([compiler, *flags, "-shared", "-fPIC", "-o", str(library), source], check=True)
+        sources = [str(HERE / "gemm_steps.cpp"), str(ROOT / "csrc" / "gemm" / "gemm.cpp")]
+        subprocess.run([compiler, *flags, "-shared", "-fPIC", "-o", str(library), *sources], check=True)
         function = ctypes.CDLL(str(library)).run_step
     pointer, size = ctypes.c_void_p, ctypes.c_ssize_t
     function.argtypes = [ctypes.c_int, size, size, size, pointer, pointer, pointer]

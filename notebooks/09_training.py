@@ -376,7 +376,7 @@ plt.show()
 # | A7 | the hardswish in the attention | nothing |
 #
 # A4 is to take away the teacher. Our base has none, so the last bar asks the other way round: a second head and the model
-# in the package as its teacher. `python docs/make_ablations.py` made the numbers.
+# in the package as its teacher. `python tools/make_ablations.py` made the numbers.
 #
 # **Prediction.** Which change costs most, in a network of 8 x 8 tokens? And by how much do two runs differ that differ in
 # nothing but the seed?

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -79,7 +80,32 @@ def violations() -> list[str]:
     return bad
 
 
+CSRC = PACKAGE.parent / "csrc"
+CSRC_LAYERS = ["runtime", "simd", "gemm", "ops", "bindings"]
+"""The folders of csrc, each of which may include only from those before it and from itself. ``runtime`` runs tasks and
+keeps memory: it knows no kernel, nor the choice between them. ``gemm`` multiplies, and knows no operation."""
+CSRC_SHARED = {"sanitizers.h", "activation_kind.h", "instruction_sets.h"}
+"""The headers beside the folders that all of them may include; ``dispatch.h`` is for the bindings alone."""
+
+
+def csrc_violations() -> list[str]:
+    """Every include of csrc that does not go down, as ``file:line: folder -> header``."""
+    bad = []
+    for path in sorted(p for folder in CSRC_LAYERS for p in (CSRC / folder).rglob("*") if p.suffix in (".h", ".cpp")):
+        folder = path.relative_to(CSRC).parts[0]
+        below = CSRC_LAYERS[: CSRC_LAYERS.index(folder) + 1]
+        for line, text in enumerate(path.read_text().splitlines(), start=1):
+            include = re.match(r'\s*#\s*include\s+"(.*)"', text)
+            if include is None:
+                continue
+            header = include[1]
+            target = header.split("/")[0] if "/" in header else ""
+            if not (target in below or header in CSRC_SHARED or (folder, header) == ("bindings", "dispatch.h")):
+                bad.append(f"{path.relative_to(PACKAGE.parent)}:{line}: {folder} -> {header}")
+    return bad
+
+
 if __name__ == "__main__":
-    found = violations()
+    found = violations() + csrc_violations()
     print("\n".join(found) or "every import goes down")
     sys.exit(bool(found))

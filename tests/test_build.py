@@ -12,26 +12,41 @@ from pathlib import Path
 
 import pytest
 
+from tests.native.conftest import SUPPORTED
+
 ROOT = Path(__file__).parents[1]
 
-# In place of all kernels and bindings, which take a minute to compile.
-KERNELS = r"""
-#include "kernels.h"
-#define NAME_OF(isa) kernels_##isa
-#define NAME(isa) NAME_OF(isa)
+# In place of all kernels and bindings, which take minutes to compile.
+HEADER = r"""
+#include "instruction_sets.h"
 namespace levit {
-const Kernels& NAME(LEVIT_ISA)() {
-    static const Kernels table{};
-    return table;
-}
+struct NameKernels {
+    const char* (*name)();
+    static const NameKernels LEVIT_INSTRUCTION_SETS;
+};
 }  // namespace levit
 """
+KERNELS = r"""
+#include "ops/name.h"
+#define TEXT_OF(isa) #isa
+#define TEXT(isa) TEXT_OF(isa)
+namespace levit::LEVIT_ISA {
+static const char* name() { return TEXT(LEVIT_ISA); }
+}
+namespace levit {
+constinit const NameKernels NameKernels::LEVIT_ISA = {.name = LEVIT_ISA::name};
+}
+"""
 MODULE = r"""
-#include "runtime/dispatch.h"
+#include "dispatch.h"
+#include "ops/name.h"
 extern "C" __attribute__((visibility("default"))) const char* compiled_in() {
     static std::string names;
-    for (const levit::Isa& isa : levit::instruction_sets()) names += std::string(isa.name) + " ";
+    for (const levit::InstructionSet& set : levit::instruction_sets()) names += std::string(set.name) + " ";
     return names.c_str();
+}
+extern "C" __attribute__((visibility("default"))) const char* chosen() {
+    return levit::kernels<levit::NameKernels>().name();
 }
 """
 COMPILER = r"""#!/bin/sh
@@ -45,11 +60,12 @@ X86_64 = platform.machine() == "x86_64"
 
 @pytest.mark.parametrize("refused", [[], ["-march=x86-64-v4"], ["-march=x86-64-v4", "-march=x86-64-v3"]])
 def test_instruction_sets_that_the_compiler_refuses_are_left_out(tmp_path: Path, refused: list[str]) -> None:
-    (tmp_path / "csrc" / "runtime").mkdir(parents=True)
+    (tmp_path / "csrc" / "ops").mkdir(parents=True)
     (tmp_path / "levit_ref").mkdir()
-    for name in ("setup.py", "csrc/kernels.h", "csrc/runtime/dispatch.h", "csrc/runtime/dispatch.cpp"):
+    for name in ("setup.py", "csrc/instruction_sets.h", "csrc/dispatch.h", "csrc/dispatch.cpp"):
         shutil.copy(ROOT / name, tmp_path / name)
-    (tmp_path / "csrc" / "kernels.cpp").write_text(KERNELS)
+    (tmp_path / "csrc" / "ops" / "name.h").write_text(HEADER)
+    (tmp_path / "csrc" / "ops" / "name.cpp").write_text(KERNELS)
     (tmp_path / "csrc" / "module.cpp").write_text(MODULE)
     compiler = tmp_path / "compiler"
     compiler.write_text(COMPILER)
@@ -76,7 +92,9 @@ def test_instruction_sets_that_the_compiler_refuses_are_left_out(tmp_path: Path,
         if flag in refused
     ]
     (library,) = (tmp_path / "levit_ref").glob("_native.*")
-    function = ctypes.CDLL(str(library)).compiled_in
-    function.restype = ctypes.c_char_p
+    module = ctypes.CDLL(str(library))
+    module.compiled_in.restype = module.chosen.restype = ctypes.c_char_p
     expected = [isa for isa, flag in flag_of.items() if flag not in refused]
-    assert function().decode().split() == [*expected, "baseline"]
+    assert module.compiled_in().decode().split() == [*expected, "baseline"]
+    supported = [isa for isa in SUPPORTED if isa in [*expected, "baseline"]]
+    assert module.chosen().decode() == os.environ.get("LEVIT_REF_ISA", supported[0])

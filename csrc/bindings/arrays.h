@@ -1,4 +1,4 @@
-// What the bindings share: taking arrays from Python with checks that say what came, and making new ones.
+// Arrays from Python, with checks that say what was given, and new ones for results.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -9,42 +9,42 @@
 #include <string>
 #include <vector>
 
-#include "kernels.h"
-
 namespace levit {
 
 namespace py = pybind11;
 using Array = py::array;
 using Shape = std::vector<ptrdiff_t>;  // -1 in an expected shape: any length
 
+Shape shape_of(const Array& a);
 std::string describe(const Shape& shape);
 
-// A float32 array that is contiguous in memory, of the given shape. Returns where its values are.
+// The number of elements of a shape. An error where it is negative, or does not fit into memory.
+ptrdiff_t count_of(const Shape& shape);
+
+// --- arguments -------------------------------------------------------------------------------------------------------
+
+// Each of these checks an array and returns where its values are.
+
+// An array of T, contiguous in memory, of the given shape.
+template <class T>
+const T* values(const char* name, const Array& a, const Shape& expected);
+
+// Of float32: the same; one with any strides; one to write into.
 const float* floats(const char* name, const Array& a, const Shape& expected);
-
-// The same for an array with any strides; only dtype and shape are checked.
 const float* strided_floats(const char* name, const Array& a, const Shape& expected);
-
-// A contiguous float32 array to write into.
 float* writable_floats(const char* name, Array& a, const Shape& expected);
 
-// A new float32 array in memory of runtime/buffers.h, and where its values are.
-Array empty(const Shape& shape);
-float* data(Array& a);
+// --- results ---------------------------------------------------------------------------------------------------------
 
-Activation activation_named(const std::string& name);
+// A new contiguous array in memory of runtime/buffers.h, whose values are to be written.
+Array new_array(const Shape& shape, const py::dtype& dtype);
 
-// One for each file in this folder.
-void bind_attention(py::module_& m);
-void bind_batch_norm(py::module_& m);
-void bind_conv(py::module_& m);
-void bind_elementwise(py::module_& m);
-void bind_linear(py::module_& m);
-void bind_losses(py::module_& m);
-void bind_pictures(py::module_& m);
-void bind_position_bias(py::module_& m);
-void bind_softmax(py::module_& m);
-void bind_tokens(py::module_& m);
-void bind_training(py::module_& m);
+template <class T>
+struct New {
+    explicit New(const Shape& shape) : array(new_array(shape, py::dtype::of<T>())) {}
+    operator T*() { return static_cast<T*>(array.mutable_data()); }
+
+    Array array;
+};
 
 }  // namespace levit

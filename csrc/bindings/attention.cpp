@@ -1,7 +1,7 @@
 // Attention: arrays (B, heads, N, channels) may be views of any kind whose channels are contiguous; biases and their
-// gradients are (heads, N_k, N_q), see ops/attention.h.
-#include "bindings/arrays.h"
-#include "runtime/dispatch.h"
+// gradients are (heads, N_k, N_q), see ops/attention.cpp.
+#include "bindings/binding.h"
+#include "ops/attention.h"
 
 namespace levit {
 namespace {
@@ -29,7 +29,7 @@ PerHead per_head(const char* name, const Array& a, const Shape& expected) {
 PerHeadOut per_head_out(const char* name, Array& a, const Shape& expected) {
     strided_floats(name, a, expected);
     if (!a.writeable()) throw py::value_error(std::string(name) + " is read-only");
-    return strides_of<PerHeadOut>(name, a, data(a));
+    return strides_of<PerHeadOut>(name, a, static_cast<float*>(a.mutable_data()));
 }
 
 struct Factors {
@@ -53,11 +53,10 @@ Factors check_factors(const Array& q, const Array& k, const Array& v, const std:
 Array attention_forward(const Array& q, const Array& k, const Array& v, const std::optional<Array>& bias, float scale) {
     const Factors f = check_factors(q, k, v, bias);
     const auto& [B, heads, N_q, N_k, D, E] = f.sizes;
-    Array context = empty({B, N_q, heads, E});
-    const PerHeadOut out{data(context), N_q * heads * E, E, heads * E};
-    const py::gil_scoped_release release;
-    kernels().attention_forward(f.sizes, f.q, f.k, f.v, f.bias, scale, out);
-    return context;
+    New<float> context({B, N_q, heads, E});
+    const PerHeadOut out{context, N_q * heads * E, E, heads * E};
+    run(&AttentionKernels::forward, f.sizes, f.q, f.k, f.v, f.bias, scale, out);
+    return context.array;
 }
 
 Array attention_backward(const Array& dcontext, const Array& q, const Array& k, const Array& v,
@@ -68,11 +67,9 @@ Array attention_backward(const Array& dcontext, const Array& q, const Array& k, 
     const PerHeadOut dqs = per_head_out("dq", dq, {B, heads, N_q, D});
     const PerHeadOut dks = per_head_out("dk", dk, {B, heads, N_k, D});
     const PerHeadOut dvs = per_head_out("dv", dv, {B, heads, N_k, E});
-    Array dbias = empty({heads, N_k, N_q});
-    float* dbs = data(dbias);
-    const py::gil_scoped_release release;
-    kernels().attention_backward(f.sizes, dc, f.q, f.k, f.v, f.bias, scale, dqs, dks, dvs, dbs);
-    return dbias;
+    New<float> dbias({heads, N_k, N_q});
+    run(&AttentionKernels::backward, f.sizes, dc, f.q, f.k, f.v, f.bias, scale, dqs, dks, dvs, dbias);
+    return dbias.array;
 }
 
 // c (B, heads, M, N) of every image and head, with one of the factors transposed, or none.
@@ -84,35 +81,32 @@ Array multiply_heads(const Array& a, const Array& b, float scale, const std::str
     const ptrdiff_t B = a.shape(0), heads = a.shape(1), M = a.shape(first ? 3 : 2), K = a.shape(first ? 2 : 3);
     const PerHead bs = per_head("b", b, second ? Shape{B, heads, -1, K} : Shape{B, heads, K, -1});
     const ptrdiff_t N = b.shape(second ? 2 : 3);
-    Array c = empty({B, heads, M, N});
-    const PerHeadOut cs{data(c), heads * M * N, M * N, N};
-    const py::gil_scoped_release release;
-    const Kernels& k = kernels();
-    const HeadProduct product = first ? k.transposed_heads_by_plain : second ? k.heads_by_transposed : k.heads_by_plain;
-    product(B, heads, M, N, K, as, bs, scale, cs);
-    return c;
+    New<float> c({B, heads, M, N});
+    const PerHeadOut cs{c, heads * M * N, M * N, N};
+    run(first    ? &AttentionKernels::transposed_heads_by_plain
+        : second ? &AttentionKernels::heads_by_transposed
+                 : &AttentionKernels::heads_by_plain,
+        B, heads, M, N, K, as, bs, scale, cs);
+    return c.array;
 }
 
 Array attention_backward_bias(const Array& dscores) {
     const float* from = floats("dscores", dscores, {-1, -1, -1, -1});
     if (dscores.size() == 0) throw py::value_error("dscores is empty");
     const AttentionSizes sizes{dscores.shape(0), dscores.shape(1), dscores.shape(2), dscores.shape(3), 0, 0};
-    Array dbias = empty({sizes.heads, sizes.N_q, sizes.N_k});
-    float* to = data(dbias);
-    const py::gil_scoped_release release;
-    kernels().attention_backward_bias(sizes, from, to);
-    return dbias;
+    New<float> dbias({sizes.heads, sizes.N_q, sizes.N_k});
+    run(&AttentionKernels::backward_bias, sizes, from, dbias);
+    return dbias.array;
 }
 
-}  // namespace
-
-void bind_attention(py::module_& m) {
+const Binding binding([](py::module_& m) {
     m.def("attention_forward", attention_forward, py::arg("q"), py::arg("k"), py::arg("v"), py::arg("bias"),
           py::arg("scale"));
     m.def("attention_backward", attention_backward, py::arg("dcontext"), py::arg("q"), py::arg("k"), py::arg("v"),
           py::arg("bias"), py::arg("scale"), py::arg("dq"), py::arg("dk"), py::arg("dv"));
     m.def("multiply_heads", multiply_heads, py::arg("a"), py::arg("b"), py::arg("scale"), py::arg("transposed"));
     m.def("attention_backward_bias", attention_backward_bias, py::arg("dscores"));
-}
+});
 
+}  // namespace
 }  // namespace levit

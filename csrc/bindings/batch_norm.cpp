@@ -1,6 +1,6 @@
 // Batch normalisation.
-#include "bindings/arrays.h"
-#include "runtime/dispatch.h"
+#include "bindings/binding.h"
+#include "ops/batch_norm.h"
 
 #include <tuple>
 
@@ -11,13 +11,9 @@ std::tuple<Array, Array> batch_norm_statistics(const Array& x) {
     const float* xs = floats("x", x, {-1, -1});
     const ptrdiff_t M = x.shape(0), C = x.shape(1);
     if (M < 1) throw py::value_error("x has no rows");
-    Array mean = empty({C}), variance = empty({C});
-    float *means = data(mean), *variances = data(variance);
-    {
-        const py::gil_scoped_release release;
-        kernels().batch_norm_statistics(M, C, xs, means, variances);
-    }
-    return {mean, variance};
+    New<float> mean({C}), variance({C});
+    run(&BatchNormKernels::statistics, M, C, xs, mean, variance);
+    return {mean.array, variance.array};
 }
 
 Normalisation normalisation(ptrdiff_t C, const Array& mean, const Array& inv_std, const Array& weight, const Array& bias) {
@@ -31,11 +27,9 @@ Array batch_norm_apply(const Array& x, const Array& mean, const Array& inv_std, 
     const ptrdiff_t M = x.shape(0), C = x.shape(1);
     const Normalisation norm = normalisation(C, mean, inv_std, weight, bias);
     const Activation act = activation_named(activation);
-    Array y = empty({M, C});
-    float* ys = data(y);
-    const py::gil_scoped_release release;
-    kernels().batch_norm_apply(M, C, xs, norm, act, ys);
-    return y;
+    New<float> y({M, C});
+    run(&BatchNormKernels::apply, M, C, xs, norm, act, y);
+    return y.array;
 }
 
 std::tuple<Array, Array> batch_norm_backward_sums(const Array& dy, const Array& x, const Array& mean,
@@ -46,13 +40,9 @@ std::tuple<Array, Array> batch_norm_backward_sums(const Array& dy, const Array& 
     const float* dys = floats("dy", dy, {M, C});
     const Normalisation norm = normalisation(C, mean, inv_std, weight, bias);
     const Activation act = activation_named(activation);
-    Array dweight = empty({C}), dbias = empty({C});
-    float *dweights = data(dweight), *dbiases = data(dbias);
-    {
-        const py::gil_scoped_release release;
-        kernels().batch_norm_backward_sums(M, C, dys, xs, norm, act, dweights, dbiases);
-    }
-    return {dweight, dbias};
+    New<float> dweight({C}), dbias({C});
+    run(&BatchNormKernels::backward_sums, M, C, dys, xs, norm, act, dweight, dbias);
+    return {dweight.array, dbias.array};
 }
 
 // The means of dweight and dbias over all rows, of other processes too; both None: the statistics were constants.
@@ -68,33 +58,29 @@ Array batch_norm_backward_apply(const Array& dy, const Array& x, const Array& me
         throw py::value_error("mean_dweight and mean_dbias must be given together, or neither");
     const float* mean_dweights = mean_dweight ? floats("mean_dweight", *mean_dweight, {C}) : nullptr;
     const float* mean_dbiases = mean_dbias ? floats("mean_dbias", *mean_dbias, {C}) : nullptr;
-    Array dx = empty({M, C});
-    float* dxs = data(dx);
-    const py::gil_scoped_release release;
-    kernels().batch_norm_backward_apply(M, C, dys, xs, norm, act, mean_dweights, mean_dbiases, dxs);
-    return dx;
+    New<float> dx({M, C});
+    run(&BatchNormKernels::backward_apply, M, C, dys, xs, norm, act, mean_dweights, mean_dbiases, dx);
+    return dx.array;
 }
 
+// Both, where all rows are here.
 std::tuple<Array, Array, Array> batch_norm_backward(const Array& dy, const Array& x, const Array& mean,
                                                     const Array& inv_std, const Array& weight, const Array& bias,
                                                     const std::string& activation, bool training) {
-    const float* xs = floats("x", x, {-1, -1});
-    const ptrdiff_t M = x.shape(0), C = x.shape(1);
-    const float* dys = floats("dy", dy, {M, C});
-    const Normalisation norm = normalisation(C, mean, inv_std, weight, bias);
-    const Activation act = activation_named(activation);
-    Array dx = empty({M, C}), dweight = empty({C}), dbias = empty({C});
-    float *dxs = data(dx), *dweights = data(dweight), *dbiases = data(dbias);
-    {
-        const py::gil_scoped_release release;
-        kernels().batch_norm_backward(M, C, dys, xs, norm, act, training, dxs, dweights, dbiases);
+    const auto [dweight, dbias] = batch_norm_backward_sums(dy, x, mean, inv_std, weight, bias, activation);
+    if (!training) return {batch_norm_backward_apply(dy, x, mean, inv_std, weight, bias, activation, {}, {}), dweight, dbias};
+    const ptrdiff_t C = dweight.size();
+    New<float> mean_dweight({C}), mean_dbias({C});
+    for (ptrdiff_t c = 0; c < C; ++c) {
+        mean_dweight[c] = static_cast<const float*>(dweight.data())[c] / static_cast<float>(x.shape(0));
+        mean_dbias[c] = static_cast<const float*>(dbias.data())[c] / static_cast<float>(x.shape(0));
     }
+    const Array dx = batch_norm_backward_apply(dy, x, mean, inv_std, weight, bias, activation, mean_dweight.array,
+                                               mean_dbias.array);
     return {dx, dweight, dbias};
 }
 
-}  // namespace
-
-void bind_batch_norm(py::module_& m) {
+const Binding binding([](py::module_& m) {
     m.def("batch_norm_statistics", batch_norm_statistics, py::arg("x"));
     m.def("batch_norm_apply", batch_norm_apply, py::arg("x"), py::arg("mean"), py::arg("inv_std"), py::arg("weight"),
           py::arg("bias"), py::arg("activation"));
@@ -105,6 +91,7 @@ void bind_batch_norm(py::module_& m) {
           py::arg("mean_dbias"));
     m.def("batch_norm_backward", batch_norm_backward, py::arg("dy"), py::arg("x"), py::arg("mean"), py::arg("inv_std"),
           py::arg("weight"), py::arg("bias"), py::arg("activation"), py::arg("training"));
-}
+});
 
+}  // namespace
 }  // namespace levit

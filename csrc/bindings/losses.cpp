@@ -1,6 +1,6 @@
 // Cross-entropy of rows.
-#include "bindings/arrays.h"
-#include "runtime/dispatch.h"
+#include "bindings/binding.h"
+#include "ops/losses.h"
 
 #include <tuple>
 
@@ -13,13 +13,9 @@ std::tuple<Array, Array> cross_entropy_forward(const Array& logits, const Array&
     const ptrdiff_t B = logits.shape(0), K = logits.shape(1);
     if (K < 1) throw py::value_error("logits has no columns");
     const float* target = floats("targets", targets, {B, K});
-    Array losses = empty({B}), probs = empty({B, K});
-    float *each = data(losses), *prob = data(probs);
-    {
-        const py::gil_scoped_release release;
-        kernels().cross_entropy_forward(B, K, from, target, each, prob);
-    }
-    return {losses, probs};
+    New<float> losses({B}), probs({B, K});
+    run(&LossKernels::cross_entropy_forward, B, K, from, target, losses, probs);
+    return {losses.array, probs.array};
 }
 
 Array cross_entropy_backward(const Array& probs, const Array& targets, float scale) {
@@ -27,18 +23,15 @@ Array cross_entropy_backward(const Array& probs, const Array& targets, float sca
     const ptrdiff_t B = probs.shape(0), K = probs.shape(1);
     if (K < 1) throw py::value_error("probs has no columns");
     const float* target = floats("targets", targets, {B, K});
-    Array dlogits = empty({B, K});
-    float* gradient = data(dlogits);
-    const py::gil_scoped_release release;
-    kernels().cross_entropy_backward(B, K, prob, target, scale, gradient);
-    return dlogits;
+    New<float> dlogits({B, K});
+    run(&LossKernels::cross_entropy_backward, B, K, prob, target, scale, dlogits);
+    return dlogits.array;
 }
 
-}  // namespace
-
-void bind_losses(py::module_& m) {
+const Binding binding([](py::module_& m) {
     m.def("cross_entropy_forward", cross_entropy_forward, py::arg("logits"), py::arg("targets"));
     m.def("cross_entropy_backward", cross_entropy_backward, py::arg("probs"), py::arg("targets"), py::arg("scale"));
-}
+});
 
+}  // namespace
 }  // namespace levit

@@ -1,17 +1,29 @@
 // The Python module levit_ref._native: the private floor under levit_ref/runtime/native, which has the operations' public
-// signatures. Every function checks shapes, dtypes and memory layout, says what came where something is wrong, runs
-// its kernel without the interpreter's lock, and returns new arrays.
-#include "bindings/arrays.h"
+// signatures. Every function checks shapes, dtypes and memory layout, says in an error which argument is wrong and how, and
+// runs its kernel without the interpreter's lock. Results are new arrays, with these exceptions: attention_backward writes
+// dq, dk and dv where it is told to, linear_backward_weight adds to add_to, and scale, clip_units, adamw_step and
+// move_average change their arguments in place.
+#include "bindings/binding.h"
 #include "runtime/buffers.h"
-#include "runtime/dispatch.h"
 #include "runtime/thread_pool.h"
 
 namespace levit {
+
+Activation activation_named(const std::string& name) {
+#define LEVIT_IF_NAMED(kind) \
+    if (name == #kind) return Activation::kind;
+    LEVIT_ACTIVATIONS(LEVIT_IF_NAMED)
+#undef LEVIT_IF_NAMED
+    throw py::value_error("there is no kernel for the activation '" + name + "'");
+}
+
 namespace {
+
+Array empty(const Shape& shape) { return New<float>(shape).array; }
 
 py::list list_instruction_sets() {
     py::list result;
-    for (const Isa& isa : instruction_sets()) result.append(py::make_tuple(isa.name, isa.supported));
+    for (const InstructionSet& set : instruction_sets()) result.append(py::make_tuple(set.name, set.supported));
     return result;
 }
 
@@ -21,20 +33,10 @@ py::list list_instruction_sets() {
 PYBIND11_MODULE(_native, m) {
     using namespace levit;
     m.doc() = "C++ kernels of levit_ref: see levit_ref.runtime.native.";
-    bind_attention(m);
-    bind_batch_norm(m);
-    bind_conv(m);
-    bind_elementwise(m);
-    bind_linear(m);
-    bind_losses(m);
-    bind_pictures(m);
-    bind_position_bias(m);
-    bind_softmax(m);
-    bind_tokens(m);
-    bind_training(m);
+    Binding::define_all(m);
     m.def("empty", empty, py::arg("shape"), "A new float32 array with whatever was in its memory.");
     m.def("instruction_sets", list_instruction_sets, "Those compiled in, the best first, and whether this processor has them.");
-    m.def("isa", [] { return std::string(kernels().isa); }, "The one in use.");
+    m.def("isa", [] { return std::string(chosen_isa().name); }, "The one in use.");
     m.def("set_isa", set_isa, py::arg("name"));
     m.def("num_threads", num_threads);
     m.def("set_num_threads", set_num_threads, py::arg("n"));

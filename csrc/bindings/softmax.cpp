@@ -1,6 +1,6 @@
 // Softmax of rows.
-#include "bindings/arrays.h"
-#include "runtime/dispatch.h"
+#include "bindings/binding.h"
+#include "ops/softmax.h"
 
 namespace levit {
 namespace {
@@ -9,11 +9,9 @@ Array softmax_forward(const Array& x) {
     const float* xs = floats("x", x, {-1, -1});
     const ptrdiff_t M = x.shape(0), n = x.shape(1);
     if (n < 1) throw py::value_error("x has no columns");
-    Array y = empty({M, n});
-    float* ys = data(y);
-    const py::gil_scoped_release release;
-    kernels().softmax_forward(M, n, xs, ys);
-    return y;
+    New<float> y({M, n});
+    run(&SoftmaxKernels::forward, M, n, xs, y);
+    return y.array;
 }
 
 Array softmax_backward(const Array& dy, const Array& y) {
@@ -21,18 +19,15 @@ Array softmax_backward(const Array& dy, const Array& y) {
     const ptrdiff_t M = y.shape(0), n = y.shape(1);
     if (n < 1) throw py::value_error("y has no columns");
     const float* dys = floats("dy", dy, {M, n});
-    Array dx = empty({M, n});
-    float* dxs = data(dx);
-    const py::gil_scoped_release release;
-    kernels().softmax_backward(M, n, dys, ys, dxs);
-    return dx;
+    New<float> dx({M, n});
+    run(&SoftmaxKernels::backward, M, n, dys, ys, dx);
+    return dx.array;
 }
 
-}  // namespace
-
-void bind_softmax(py::module_& m) {
+const Binding binding([](py::module_& m) {
     m.def("softmax_forward", softmax_forward, py::arg("x"));
     m.def("softmax_backward", softmax_backward, py::arg("dy"), py::arg("y"));
-}
+});
 
+}  // namespace
 }  // namespace levit

@@ -1,34 +1,32 @@
-// Matrix products made of micro-kernel tiles. Start here: `multiply`, then its three uses in ops/linear.h.
+// Matrix products in the calling thread, made of micro-kernel tiles: C (M, N) = A B, and then an epilogue.
 //
 // Five loops, from the outside in; each keeps in a nearer cache what the ones inside it use again:
 //
-//   1. tasks        blocks of rows of C, given to threads                              ops/linear.h
-//   2. depth        chunks of K, only where K is the number of tokens (dW)             ops/linear.h
-//   3. panels       PANEL columns of B: at K = 384 the panel is 48 KB                  multiply
-//   4. tiles        up to MAX_ROWS rows of A against the panel                         multiply_panel
-//   5. k            the micro-kernel: a tile of C in registers                         micro_kernel
+//   1. tasks        blocks of rows of C, given to threads                              ops/linear.cpp
+//   2. depth        chunks of K, only where K is the number of tokens (dW)             ops/linear.cpp
+//   3. panels       PANEL columns of B: at K = 384 the panel is 48 KB                  gemm.cpp: multiply
+//   4. tiles        up to MAX_ROWS rows of A against the panel                         gemm.cpp: multiply_panel
+//   5. k            the micro-kernel: a tile of C in registers                         micro_kernel.h
 #pragma once
 
+#include "gemm/epilogue.h"
 #include "gemm/micro_kernel.h"
 #include "gemm/pack.h"
-#include "simd/blocks.h"
 
 namespace levit::LEVIT_ISA {
 
-using MicroKernel = void (*)(Depth, const Factor&, const Factor&, float*, ptrdiff_t, int, const Epilogue&, Corner,
-                             const float*);
-
-// The micro-kernel for a number of rows: TABLE[rows - 1].
-template <int VECS, Layout LAYOUT, bool PARTIAL, int ROWS = MAX_ROWS>
-struct MicroKernels : MicroKernels<VECS, LAYOUT, PARTIAL, ROWS - 1> {
-    MicroKernels() { this->table[ROWS - 1] = micro_kernel<ROWS, VECS, LAYOUT, PARTIAL>; }
-};
-template <int VECS, Layout LAYOUT, bool PARTIAL>
-struct MicroKernels<VECS, LAYOUT, PARTIAL, 0> {
-    MicroKernel table[MAX_ROWS];
+// Where C is, and how far it is from one row to the next.
+struct Result {
+    float* data;
+    ptrdiff_t stride;
 };
 
-// What will be read after this product: two runs of memory, one after the other.
+// The columns of C that are computed, from a multiple of PANEL on; all, unless said otherwise.
+struct Columns {
+    ptrdiff_t start = 0, end = PTRDIFF_MAX;
+};
+
+// What will be read after a product, to be fetched meanwhile: two runs of memory, one after the other.
 struct Upcoming {
     const float* at;
     const float* end;
@@ -42,44 +40,14 @@ struct Upcoming {
     }
 };
 
-// All rows against one panel. The last tile would often be a sliver, slow for its few accumulators: 49 rows are cut
-// into 13 + 12 + 12 + 12 and not into 14 + 14 + 14 + 7.
-template <int VECS, Layout LAYOUT, bool PARTIAL>
-inline void multiply_panel(ptrdiff_t M, Depth depth, const Factor& a, const Factor& b, float* c, ptrdiff_t c_stride,
-                           ptrdiff_t j, int columns, const Epilogue& epilogue, Upcoming* upcoming) {
-    static const MicroKernels<VECS, LAYOUT, PARTIAL> kernels;
-    const ptrdiff_t tiles = ceil_div(M, MAX_ROWS);
-    const ptrdiff_t rows = M / tiles, longer = M % tiles;  // the first `longer` tiles have one row more
-    for (ptrdiff_t t = 0, i = 0; t < tiles; ++t) {
-        const ptrdiff_t n = rows + (t < longer);
-        const Factor tile{a.data + (LAYOUT == Layout::rows ? i * a.stride : i), a.stride, a.segment};
-        const float* next = upcoming ? upcoming->take(depth.length * CACHE_LINE) : a.data + (i + n) * a.stride;
-        kernels.table[n - 1](depth, tile, b, c + i * c_stride + j, c_stride, columns, epilogue, {i, j}, next);
-        i += n;
-    }
-}
+// A by rows, B packed: the activations of a layer times its weights. The depth of A and B is the same, b.K.
+void multiply(ptrdiff_t M, Depth depth, const Factor& a, const PackedB& b, const Result& c, const float* bias,
+              Activation activation, Columns columns = {});
+void multiply(ptrdiff_t M, Depth depth, const Factor& a, const PackedB& b, const Result& c, const ScaledSum& epilogue);
 
-enum class Panels { packed, in_place };
-
-// C (M, N) = A B in the calling thread, columns j0 .. j1 of it. A packed B has no stride or segment of its own: the
-// segments of one panel follow each other. What comes next is the next rows of A where `upcoming` does not say otherwise.
-template <Layout LAYOUT, Panels PANELS>
-inline void multiply(ptrdiff_t M, ptrdiff_t N, Depth depth, const Factor& a, const Factor& b, float* c, ptrdiff_t c_stride,
-                     const Epilogue& epilogue, ptrdiff_t j0 = 0, ptrdiff_t j1 = PTRDIFF_MAX,
-                     Upcoming* upcoming = nullptr) {
-    constexpr bool PACKED = PANELS == Panels::packed;
-    const ptrdiff_t K = depth.segments * depth.length;
-    if (j1 > N) j1 = N;
-    for (ptrdiff_t j = j0; j < j1; j += PANEL) {
-        const ptrdiff_t width = panel_width(N, j);
-        const int columns = static_cast<int>(N - j < width ? N - j : width);
-        Factor panel{b.data + j, b.stride, b.segment};
-        if (PACKED) panel = {b.data + K * j, width, depth.length * width};
-        const bool partial = !PACKED && columns % LANES != 0;
-        auto* run = width == PANEL ? (partial ? multiply_panel<2, LAYOUT, true> : multiply_panel<2, LAYOUT, false>)
-                                   : (partial ? multiply_panel<1, LAYOUT, true> : multiply_panel<1, LAYOUT, false>);
-        run(M, depth, a, panel, c, c_stride, j, columns, epilogue, upcoming);
-    }
-}
+// B where it lies. `upcoming`: what comes next, if that is not the next rows of A.
+template <Layout LAYOUT>
+void multiply_in_place(ptrdiff_t M, ptrdiff_t N, Depth depth, const Factor& a, const Factor& b, const Result& c,
+                       const ScaledSum& epilogue, Columns columns = {}, Upcoming* upcoming = nullptr);
 
 }  // namespace levit::LEVIT_ISA

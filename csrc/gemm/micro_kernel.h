@@ -1,6 +1,6 @@
 // The inner loop of every matrix product: one tile of C stays in registers while the whole depth streams past it.
 //
-//   C[i, j] = start + scale * sum_k A(i, k) B(k, j),   0 <= i < ROWS,   0 <= j < columns <= VECS * LANES
+//   C(i, j) = epilogue(sum_k A(i, k) B(k, j)),   0 <= i < ROWS,   0 <= j < columns <= VECS * LANES
 //
 // For each k: VECS vectors of B are loaded, and each of the ROWS values of A is spread over a vector and multiplied with
 // them. So a tile does ROWS * VECS fused multiply-adds for VECS loads and ROWS broadcasts (which x86 does as a part of
@@ -25,18 +25,12 @@
 // is contiguous in memory, the next kernel row is one image row further on.
 #pragma once
 
+#include "gemm/epilogue.h"
 #include "simd/vec.h"
-#include "ops/activation.h"
 
 namespace levit::LEVIT_ISA {
 
-#if defined(__AVX512F__)
-constexpr int MAX_ROWS = 14;
-#elif defined(__x86_64__)
-constexpr int MAX_ROWS = 6;
-#else
-constexpr int MAX_ROWS = 12;
-#endif
+constexpr int MAX_ROWS = REGISTERS == 16 ? 6 : LANES == 16 ? 14 : 12;
 constexpr int MAX_VECS = 2;
 constexpr int PANEL = MAX_VECS * LANES;  // columns of B that are worked on together
 
@@ -45,59 +39,37 @@ enum class Layout { rows, columns };
 
 struct Factor {
     const float* data;
-    ptrdiff_t stride;   // of A: see Layout; of B: from k to k + 1
-    ptrdiff_t segment;  // from one segment of the depth to the next
+    ptrdiff_t stride;       // of A: see Layout; of B: from k to k + 1
+    ptrdiff_t segment = 0;  // from one segment of the depth to the next
 };
 
 struct Depth {
     ptrdiff_t length;        // of a segment
     ptrdiff_t segments = 1;  // the whole depth K is segments * length
+    ptrdiff_t total() const { return segments * length; }
 };
 
-// What happens to a tile before it is stored.
-struct Epilogue {
-    bool accumulate = false;       // start from what C holds instead of 0 (scale applies to the sum of both)
-    float scale = 1;
-    const float* bias = nullptr;   // by column, added after scaling
-    const float* addend = nullptr; // a matrix of C's shape, added after scaling
-    ptrdiff_t addend_stride = 0;   // from row to row of it
-    Activation activation = Activation::identity;
-};
-
-// Where in C a tile starts.
-struct Corner {
-    ptrdiff_t row, column;
-};
-
-// The row below. The compiler is kept from computing all rows' addresses ahead, for which it has no registers.
-template <class T>
-inline T* next_row(T* row, ptrdiff_t stride) {
-    row += stride;
-    asm("" : "+r"(row));
-    return row;
-}
-
-template <int ROWS, int VECS, Layout LAYOUT, bool PARTIAL>
-__attribute__((noinline)) void micro_kernel(Depth depth, const Factor& a_factor, const Factor& b_factor, float* c,
-                                            ptrdiff_t c_stride, int columns, const Epilogue& epilogue, Corner corner,
-                                            const float* upcoming) {
-    float* row_of_c = c;
+// PARTIAL: B has memory for just `columns` columns, and not for VECS whole vectors.
+template <int ROWS, int VECS, Layout LAYOUT, bool PARTIAL, class Epilogue>
+[[gnu::noinline]] void micro_kernel(Depth depth, const Factor& a_factor, const Factor& b_factor, const Tile& c,
+                                    const Epilogue& epilogue, const float* upcoming) {
+    float* row_of_c = c.data;
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i, row_of_c = next_row(row_of_c, c_stride))
+    for (int i = 0; i < ROWS; ++i, row_of_c = next_row(row_of_c, c.stride))
         for (int v = 0; v < VECS; ++v) prefetch_to_write(row_of_c + v * LANES);
 
     const Factor a = a_factor, b = b_factor;  // in registers: the compiler cannot know that C is somewhere else
+    const int last = c.columns - (VECS - 1) * LANES;  // lanes of the last vector, 1 .. LANES
     // Rows of A are addressed from every fifth one: 14 addresses are more than there are registers for them.
-    constexpr int GROUP = 5, GROUPS = (ROWS + GROUP - 1) / GROUP;
-    const int last = columns - (VECS - 1) * LANES;  // lanes of the last vector, 1 .. LANES
+    constexpr int GROUP = 5, ROW_GROUPS = (ROWS + GROUP - 1) / GROUP;
     vf sum[ROWS][VECS];  // in registers, once every loop over it is unrolled
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; ++i)
         for (int v = 0; v < VECS; ++v) sum[i][v] = zero();
 
     for (ptrdiff_t s = 0; s < depth.segments; ++s) {
-        const float* ap[GROUPS];
-        for (int g = 0; g < GROUPS; ++g) ap[g] = a.data + s * a.segment + g * GROUP * a.stride;
+        const float* ap[ROW_GROUPS];
+        for (int g = 0; g < ROW_GROUPS; ++g) ap[g] = a.data + s * a.segment + g * GROUP * a.stride;
         const float* bp = b.data + s * b.segment;
         for (ptrdiff_t k = 0; k < depth.length; ++k) {
             vf row[VECS];
@@ -110,54 +82,11 @@ __attribute__((noinline)) void micro_kernel(Depth depth, const Factor& a_factor,
             }
             LAYOUT == Layout::rows ? prefetch_to_l1(upcoming) : prefetch_to_l2(upcoming);
             upcoming += CACHE_LINE;
-            for (int g = 0; g < GROUPS; ++g) ap[g] += LAYOUT == Layout::rows ? 1 : a.stride;
+            for (int g = 0; g < ROW_GROUPS; ++g) ap[g] += LAYOUT == Layout::rows ? 1 : a.stride;
             bp += b.stride;
         }
     }
-
-    // Each step over the whole tile: one branch for all of it, and none between the stores.
-    if (epilogue.accumulate) {
-        float* from = c;
-#pragma GCC unroll 16
-        for (int i = 0; i < ROWS; ++i, from = next_row(from, c_stride))
-            for (int v = 0; v < VECS; ++v)
-                sum[i][v] = sum[i][v] + load(from + v * LANES, v == VECS - 1 ? last : LANES);
-    }
-    if (epilogue.scale != 1)
-#pragma GCC unroll 16
-        for (int i = 0; i < ROWS; ++i)
-            for (int v = 0; v < VECS; ++v) sum[i][v] = sum[i][v] * epilogue.scale;
-    if (epilogue.bias) {
-        vf bias[VECS];
-        const float* from = epilogue.bias + corner.column;
-        for (int v = 0; v < VECS; ++v) bias[v] = load(from + v * LANES, v == VECS - 1 ? last : LANES);
-#pragma GCC unroll 16
-        for (int i = 0; i < ROWS; ++i)
-            for (int v = 0; v < VECS; ++v) sum[i][v] = sum[i][v] + bias[v];
-    }
-    if (epilogue.addend) {
-        const float* from = epilogue.addend + corner.row * epilogue.addend_stride + corner.column;
-#pragma GCC unroll 16
-        for (int i = 0; i < ROWS; ++i, from = next_row(from, epilogue.addend_stride))
-            for (int v = 0; v < VECS; ++v)
-                sum[i][v] = sum[i][v] + load(from + v * LANES, v == VECS - 1 ? last : LANES);
-    }
-    float* to = c;
-    if (last == LANES) {
-#pragma GCC unroll 16
-        for (int i = 0; i < ROWS; ++i, to = next_row(to, c_stride))
-            for (int v = 0; v < VECS; ++v) store(to + v * LANES, sum[i][v]);
-    } else {
-#pragma GCC unroll 16
-        for (int i = 0; i < ROWS; ++i, to = next_row(to, c_stride))
-            for (int v = 0; v < VECS; ++v) store(to + v * LANES, sum[i][v], v == VECS - 1 ? last : LANES);
-    }
-    if (epilogue.activation != Activation::identity)  // the tile is in the nearest cache still
-        for (int i = 0; i < ROWS; ++i)
-            for_each_vector(columns, [&](ptrdiff_t j, int lanes) {
-                float* to = c + i * c_stride + j;
-                store(to, activate(epilogue.activation, load(to, lanes)), lanes);
-            });
+    epilogue.finish(sum, c);
 }
 
 }  // namespace levit::LEVIT_ISA

@@ -24,6 +24,15 @@ inline ptrdiff_t panel_width(ptrdiff_t N, ptrdiff_t j) { return N - j > LANES ? 
 
 inline ptrdiff_t packed_size(ptrdiff_t K, ptrdiff_t N) { return K * padded_columns(N); }
 
+// A packed B (K, N).
+struct PackedB {
+    const float* data;  // packed_size(K, N) values
+    ptrdiff_t K, N;
+
+    // The panel that starts at column j, a multiple of PANEL.
+    const float* panel(ptrdiff_t j) const { return data + K * j; }
+};
+
 // One panel, from column j on, of a B whose rows lie in memory: B(k, j) = b[k * stride + j].
 inline void pack_panel_of_rows(ptrdiff_t K, ptrdiff_t N, ptrdiff_t j, const float* b, ptrdiff_t stride, float* panel) {
     const ptrdiff_t width = panel_width(N, j), columns = N - j < width ? N - j : width;
@@ -38,7 +47,7 @@ inline void pack_panel_of_rows(ptrdiff_t K, ptrdiff_t N, ptrdiff_t j, const floa
 }
 
 // The same of a B whose columns lie in memory, B(k, j) = b[j * stride + k]: the weights (C_out, C_in) of y = x W^T. A
-// square of LANES columns and LANES k at a time is turned over in registers.
+// square of LANES columns and LANES k at a time is transposed in registers.
 inline void pack_panel_of_columns(ptrdiff_t K, ptrdiff_t N, ptrdiff_t j, const float* b, ptrdiff_t stride,
                                   float* panel) {
     const ptrdiff_t width = panel_width(N, j);

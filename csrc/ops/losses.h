@@ -1,72 +1,21 @@
-// The cross-entropy loss of the rows of logits (B, K). A row is read several times, but from memory only once: it stays in
-// the nearest cache.
+// The cross-entropy loss of rows.
 #pragma once
 
-#include "runtime/thread_pool.h"
-#include "simd/blocks.h"
-#include "simd/math.h"
+#include <stddef.h>
 
-namespace levit::LEVIT_ISA {
+#include "instruction_sets.h"
 
-// f(m) for all rows, on all threads.
-template <class F>
-inline void for_each_row(ptrdiff_t M, ptrdiff_t K, F f) {
-    const ptrdiff_t rows = larger(1, 16384 / K);  // of a task
-    auto block = [&](ptrdiff_t t) {
-        for (ptrdiff_t m = t * rows, end = smaller(m + rows, M); m < end; ++m) f(m);
-    };
-    parallel_for(ceil_div(M, rows), block);
-}
+namespace levit {
 
-inline float largest_of(ptrdiff_t K, const float* x) {
-    const float lowest = -__builtin_inff();
-    vf top = broadcast(lowest);
-    for_each_vector(K, [&](ptrdiff_t k, int n) { top = max(top, keep_first(load(x + k, n), n, lowest)); });
-    return largest(top);
-}
+struct LossKernels {
+    // losses (B,) = - sum_k targets log(probs), probs (B, K) = softmax(logits)
+    void (*cross_entropy_forward)(ptrdiff_t B, ptrdiff_t K, const float* logits, const float* targets, float* losses,
+                                  float* probs);
+    // dlogits = scale (probs sum_k targets - targets)
+    void (*cross_entropy_backward)(ptrdiff_t B, ptrdiff_t K, const float* probs, const float* targets, float scale,
+                                   float* dlogits);
 
-// y (K,) = e^(x - top), and the sum. With a NaN among x, or an infinite top, the sum is NaN.
-inline float shifted_exponentials(ptrdiff_t K, const float* x, float top, float* y) {
-    vf total = zero();
-    for_each_vector(K, [&](ptrdiff_t k, int n) {
-        const vf e = exp(load(x + k, n) - top);
-        store(y + k, e, n);
-        total = total + keep_first(e, n, 0);
-    });
-    return sum(total);
-}
+    static const LossKernels LEVIT_INSTRUCTION_SETS;
+};
 
-// losses (B,) = - sum_k targets log(probs), probs (B, K) = softmax(logits)
-inline void cross_entropy_forward(ptrdiff_t B, ptrdiff_t K, const float* logits, const float* targets, float* losses,
-                                  float* probs) {
-    for_each_row(B, K, [&](ptrdiff_t b) {
-        const float *from = logits + b * K, *target = targets + b * K;
-        float* to = probs + b * K;
-        const float top = largest_of(K, from), total = shifted_exponentials(K, from, top, to);
-        const float log_total = __builtin_logf(total), scale = 1 / total;
-        vf loss = zero();
-        for_each_vector(K, [&](ptrdiff_t k, int n) {
-            const vf log_probs = (load(from + k, n) - top) - log_total;
-            loss = fnma(load(target + k, n), log_probs, loss);
-            store(to + k, load(to + k, n) * scale, n);
-        });
-        losses[b] = sum(loss);
-    });
-}
-
-// dlogits = scale (probs sum_k targets - targets)
-inline void cross_entropy_backward(ptrdiff_t B, ptrdiff_t K, const float* probs, const float* targets, float scale,
-                                   float* dlogits) {
-    for_each_row(B, K, [&](ptrdiff_t b) {
-        const float *prob = probs + b * K, *target = targets + b * K;
-        float* to = dlogits + b * K;
-        vf total = zero();
-        for_each_vector(K, [&](ptrdiff_t k, int n) { total = total + load(target + k, n); });
-        const float share = sum(total);
-        for_each_vector(K, [&](ptrdiff_t k, int n) {
-            store(to + k, (load(prob + k, n) * share - load(target + k, n)) * scale, n);
-        });
-    });
-}
-
-}  // namespace levit::LEVIT_ISA
+}  // namespace levit

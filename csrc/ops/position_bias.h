@@ -1,36 +1,24 @@
-// The table of position biases: every pair of a query and a key reads one entry, and its gradient is added to it.
-//
-// The biases lie in memory as attention reads them, (heads, N_k, N_q); index is (N_q, N_k).
+// The table of position biases.
 #pragma once
 
-#include "runtime/scratch.h"
-#include "runtime/thread_pool.h"
-#include "simd/vec.h"
+#include <stddef.h>
+#include <stdint.h>
 
-namespace levit::LEVIT_ISA {
+#include "instruction_sets.h"
 
-// bias[h, k, q] = table[h, index[q, k]]
-inline void position_bias_forward(const BiasSizes& s, const float* table, const int64_t* index, float* bias) {
-    auto head = [&](ptrdiff_t h) {
-        const float* from = table + h * s.offsets;
-        float* to = bias + h * s.N_k * s.N_q;
-        for (ptrdiff_t k = 0; k < s.N_k; ++k)
-            for (ptrdiff_t q = 0; q < s.N_q; ++q) *to++ = from[index[q * s.N_k + k]];
-    };
-    parallel_for(s.heads, head);
-}
+namespace levit {
 
-// dtable[h, index[q, k]] += dbias[h, k, q], in double: hundreds of pairs meet in one entry.
-inline void position_bias_backward(const BiasSizes& s, const float* dbias, const int64_t* index, float* dtable) {
-    auto head = [&](ptrdiff_t h) {
-        double* total = reinterpret_cast<double*>(scratch(Scratch::task, 2 * s.offsets));
-        for (ptrdiff_t o = 0; o < s.offsets; ++o) total[o] = 0;
-        const float* from = dbias + h * s.N_k * s.N_q;
-        for (ptrdiff_t k = 0; k < s.N_k; ++k)
-            for (ptrdiff_t q = 0; q < s.N_q; ++q) total[index[q * s.N_k + k]] += *from++;
-        for (ptrdiff_t o = 0; o < s.offsets; ++o) dtable[h * s.offsets + o] = static_cast<float>(total[o]);
-    };
-    parallel_for(s.heads, head);
-}
+struct PositionBiasSizes {
+    ptrdiff_t heads, offsets, N_q, N_k;
+};
 
-}  // namespace levit::LEVIT_ISA
+struct PositionBiasKernels {
+    // bias (heads, N_k, N_q) from table (heads, offsets) by index (N_q, N_k)
+    void (*forward)(const PositionBiasSizes& sizes, const float* table, const int64_t* index, float* bias);
+    // dtable (heads, offsets): the sum of dbias (heads, N_k, N_q) over all pairs that read an entry
+    void (*backward)(const PositionBiasSizes& sizes, const float* dbias, const int64_t* index, float* dtable);
+
+    static const PositionBiasKernels LEVIT_INSTRUCTION_SETS;
+};
+
+}  // namespace levit

@@ -24,7 +24,7 @@ size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
 
 struct Block {
     size_t bytes;
-    bool touched;  // the system has put memory behind it
+    bool touched;  // the system has given it memory
 };
 using Blocks = std::map<char*, Block>;  // by address
 
@@ -105,7 +105,7 @@ char* take_untouched(size_t bytes) {
     return nullptr;
 }
 
-// Gives the memory behind what is free back to the system, the highest addresses first, until this much is kept.
+// Gives the memory of free blocks back to the system, the highest addresses first, until this much is kept.
 void keep_at_most(size_t bytes) {
     static const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
     for (auto at = store.free.end(); at != store.free.begin() && store.total.kept > bytes;) {
@@ -147,8 +147,9 @@ void deallocate(char* memory, size_t bytes) {
 
 }  // namespace
 
-float* take_buffer(size_t floats) {
-    size_t bytes = std::max<size_t>(floats, 1) * sizeof(float);
+void* take_buffer(size_t bytes) {
+    if (bytes > SIZE_MAX / 2) throw std::bad_alloc();  // room to round up
+    bytes = std::max<size_t>(bytes, 1);
     if (!LEVIT_WATCHED) bytes = round_up(bytes, LINE);
     const std::lock_guard guard(store.lock);
     BufferBytes& total = store.total;
@@ -157,16 +158,16 @@ float* take_buffer(size_t floats) {
     total.in_use += bytes;
     total.most_in_use = std::max(total.most_in_use, total.in_use);
     keep_at_most(total.most_in_use + total.most_in_use / 8 - total.in_use);
-    return reinterpret_cast<float*>(memory);
+    return memory;
 }
 
-void return_buffer(float* buffer) {
+void return_buffer(void* buffer) {
     const std::lock_guard guard(store.lock);
-    const auto entry = store.in_use.find(reinterpret_cast<char*>(buffer));
+    const auto entry = store.in_use.find(static_cast<char*>(buffer));
     const size_t bytes = entry->second;
     store.in_use.erase(entry);
     store.total.in_use -= bytes;
-    deallocate(reinterpret_cast<char*>(buffer), bytes);
+    deallocate(static_cast<char*>(buffer), bytes);
 }
 
 BufferBytes buffer_bytes() {

@@ -17,11 +17,11 @@
 
 namespace levit {
 
-// Memory for at least `floats` floats, aligned to 64 bytes, with whatever was in it.
-float* take_buffer(size_t floats);
+// Memory of at least this size, aligned to 64 bytes, with whatever was in it.
+void* take_buffer(size_t bytes);
 
 // It may be used again.
-void return_buffer(float* buffer);
+void return_buffer(void* buffer);
 
 struct BufferBytes {
     size_t in_use, kept, most_in_use;

@@ -6,31 +6,21 @@
 #include "sanitizers.h"
 
 namespace levit {
-namespace {
 
-struct Buffer {
-    float* data = nullptr;
-    size_t floats = 0;
-    ~Buffer() { std::free(data); }
-};
+Scratch::~Scratch() { std::free(memory_); }
 
-thread_local Buffer buffers[static_cast<int>(Scratch::count)];
-
-}  // namespace
-
-float* scratch(Scratch which, size_t floats) {
-    Buffer& buffer = buffers[static_cast<int>(which)];
-    if (LEVIT_WATCHED ? buffer.floats != floats : buffer.floats < floats) {
-        std::free(buffer.data);
-        buffer.data = nullptr;
-        buffer.floats = 0;
-        const size_t bytes = floats * sizeof(float);
-        void* memory = nullptr;
-        if (posix_memalign(&memory, 64, bytes) != 0) throw std::bad_alloc();
-        buffer.data = static_cast<float*>(memory);
-        buffer.floats = floats;
+void* Scratch::take_bytes(size_t bytes) {
+    if (LEVIT_WATCHED ? bytes_ != bytes : bytes_ < bytes) {
+        std::free(memory_);
+        memory_ = nullptr;
+        bytes_ = 0;
+        if (posix_memalign(&memory_, 64, bytes) != 0) {
+            memory_ = nullptr;
+            throw std::bad_alloc();
+        }
+        bytes_ = bytes;
     }
-    return buffer.data;
+    return memory_;
 }
 
 }  // namespace levit

@@ -20,6 +20,7 @@ namespace levit {
 namespace {
 
 constexpr int SPINS = 20000;  // of some nanoseconds each, before a thread goes to sleep
+constexpr int TASKS_PER_THREAD = 4;
 constexpr int YIELD_EVERY = 64;  // spins: where there are not enough cores, lets the thread run that is waited for
 
 inline void pause() {
@@ -113,7 +114,7 @@ private:
                 for (ptrdiff_t i; (i = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;)
                     loop_.task(loop_.context, i);
             }
-        } catch (...) {  // no memory for scratch: the caller of run() shall know
+        } catch (...) {  // no memory for scratch: run() throws it to its caller
             const std::lock_guard lock(error_lock_);
             error_ = std::current_exception();
         }
@@ -201,6 +202,8 @@ void set_num_threads(int n) {
     pool->team = nullptr;
     pool->threads = n;
 }
+
+ptrdiff_t tasks_wanted() { return num_threads() == 1 ? 1 : TASKS_PER_THREAD * num_threads(); }
 
 int available_cores() {
 #if defined(__linux__)

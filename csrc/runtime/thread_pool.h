@@ -23,4 +23,8 @@ int num_threads();             // of the team, the caller among them
 void set_num_threads(int n);   // at least 1
 int available_cores();         // that this process may use
 
+// How many tasks to cut a loop into, where it can be cut at will: some for each thread, so that one that was held up leaves
+// its work to others; 1 for a thread that is alone.
+ptrdiff_t tasks_wanted();
+
 }  // namespace levit

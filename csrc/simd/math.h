@@ -6,20 +6,17 @@
 namespace levit::LEVIT_ISA {
 
 inline vi to_int(vf x) { return __builtin_convertvector(x, vi); }  // towards zero
-inline vf to_float(vi x) { return __builtin_convertvector(x, vf); }
 
 inline vf bits_to_float(vi x) { return reinterpret_cast<vf>(x); }
 
-// x 2^n for integral n in -252 .. 254.
+// x 2^n for integral n in -252 .. 254. AVX-512 has an instruction for it.
+#if !defined(__AVX512F__)
 inline vf scale_by_power_of_two(vf x, vf n) {
-#if defined(__AVX512F__)
-    return _mm512_maskz_scalef_ps(ALL, x, n);
-#else
     // Two factors, since neither 2^-150 nor 2^128 is a normal float.
     const vi exponent = to_int(n), half = exponent >> 1, rest = exponent - half;
     return x * bits_to_float((half + 127) << 23) * bits_to_float((rest + 127) << 23);
-#endif
 }
+#endif
 
 // e^x within 2 ulp, NaN to NaN, overflow to infinity, underflow through the subnormals to 0.
 //

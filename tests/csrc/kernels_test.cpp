@@ -26,8 +26,8 @@ using namespace levit::LEVIT_ISA;
 constexpr float INF = std::numeric_limits<float>::infinity();
 constexpr float NOT_A_NUMBER = std::numeric_limits<float>::quiet_NaN();
 
-// Floats that end where a page ends, and the page behind must not be touched: reading one float too many is a crash, in
-// any build. (A masked vector load there is none.)
+// Floats that end where a page ends. The next page must not be touched: reading one float too many is a crash, in any build.
+// (A masked vector load is not.)
 class Floats {
 public:
     explicit Floats(ptrdiff_t count) : count_(count) {
@@ -222,28 +222,40 @@ void packed_panels_hold_b_and_zeros() {
 
 // --- micro-kernel and matrix product ---------------------------------------------------------------------------------
 
-float activated(Activation kind, float x) { return activate(kind, broadcast(x))[0]; }
+float activated(Activation kind, float x) {
+    float y = 0;
+    with_activation(kind, [&]<Activation KIND>() { y = activate<KIND>(broadcast(x))[0]; });
+    return y;
+}
 
 constexpr float UNTOUCHED = -1234;
+
+// Both kinds of epilogue, for a product in plain loops.
+struct AnyEpilogue {
+    ScaledSum sum;
+    const float* bias = nullptr;
+    Activation activation = Activation::identity;
+};
 
 // A product C (M, N) = A B in plain loops, to compare with: A(i, k) and B(k, j) as the memory of the factors has them.
 struct Problem {
     ptrdiff_t M, N;
     Depth depth;
     Layout layout;
-    Epilogue epilogue;
+    AnyEpilogue epilogue;
     Factor a, b;
 
     float element(ptrdiff_t i, ptrdiff_t j, float before) const {
-        float total = epilogue.accumulate ? before : 0;
+        const ScaledSum& sum = epilogue.sum;
+        float total = sum.accumulate ? before : 0;
         for (ptrdiff_t s = 0; s < depth.segments; ++s)
             for (ptrdiff_t k = 0; k < depth.length; ++k) {
                 const float* from = a.data + s * a.segment;
                 const float factor = layout == Layout::rows ? from[i * a.stride + k] : from[k * a.stride + i];
                 total += factor * b.data[s * b.segment + k * b.stride + j];
             }
-        total = total * epilogue.scale + (epilogue.bias ? epilogue.bias[j] : 0);
-        if (epilogue.addend) total += epilogue.addend[i * epilogue.addend_stride + j];
+        total = total * sum.scale + (epilogue.bias ? epilogue.bias[j] : 0);
+        if (sum.addend) total += sum.addend[i * sum.addend_stride + j];
         return activated(epilogue.activation, total);
     }
 
@@ -266,21 +278,32 @@ void prepare(Floats& c, ptrdiff_t M, ptrdiff_t N, ptrdiff_t stride, float before
         for (ptrdiff_t j = 0; j < N; ++j) c[i * stride + j] = before;
 }
 
-std::vector<Epilogue> epilogues(const float* bias, const float* addend, ptrdiff_t addend_stride) {
+std::vector<ScaledSum> scaled_sums(const float* addend, ptrdiff_t addend_stride) {
     return {{},
             {.accumulate = true},
             {.accumulate = true, .scale = 0.5f},
-            {.bias = bias, .activation = Activation::relu},
             {.scale = 0.25f, .addend = addend, .addend_stride = addend_stride},
-            {.accumulate = true, .scale = 2, .bias = bias, .activation = Activation::hardswish}};
+            {.accumulate = true, .scale = 2, .addend = addend, .addend_stride = addend_stride}};
+}
+
+constexpr Activation ACTIVATIONS[] = {
+#define LEVIT_VALUE(name) Activation::name,
+    LEVIT_ACTIVATIONS(LEVIT_VALUE)
+#undef LEVIT_VALUE
+};
+
+// f<rows>() for 1 .. MAX_ROWS
+template <int ROWS = MAX_ROWS, class F>
+void for_each_height(F f) {
+    if constexpr (ROWS > 1) for_each_height<ROWS - 1>(f);
+    f.template operator()<ROWS>();
 }
 
 // One tile of every height and width. PARTIAL: B lies in rows of just `columns` numbers; else they are padded with zeros.
 template <int VECS, Layout LAYOUT, bool PARTIAL>
 void check_tiles() {
-    static const MicroKernels<VECS, LAYOUT, PARTIAL> kernels;
     const Depth depth{5, 3};
-    for (int M = 1; M <= MAX_ROWS; ++M)
+    for_each_height([&]<int M>() {
         for (int columns = (VECS - 1) * LANES + 1; columns <= VECS * LANES; ++columns) {
             const ptrdiff_t a_stride = LAYOUT == Layout::rows ? depth.length + 2 : M + 2;
             const ptrdiff_t a_rows = LAYOUT == Layout::rows ? M : depth.length;
@@ -297,14 +320,19 @@ void check_tiles() {
             addend.fill_with_integers(7);
             for (ptrdiff_t j = 0; !PARTIAL && j < b.size(); ++j)
                 if (j % b_stride >= columns) b[j] = 0;
-            for (const Epilogue& epilogue : epilogues(bias, addend, columns + 1)) {
-                const Problem problem{M,      columns, depth, LAYOUT, epilogue, {a, a_stride, a_segment},
-                                      {b, b_stride, b_segment}};
+            auto check = [&](const AnyEpilogue& what, const auto& epilogue) {
+                const Problem problem{M, columns, depth, LAYOUT, what, {a, a_stride, a_segment}, {b, b_stride, b_segment}};
                 prepare(c, M, columns, c_stride, 6);
-                kernels.table[M - 1](depth, problem.a, problem.b, c, c_stride, columns, epilogue, Corner{}, a);
+                const Tile tile{c, c_stride, 0, 0, columns};
+                micro_kernel<M, VECS, LAYOUT, PARTIAL>(depth, problem.a, problem.b, tile, epilogue, a);
                 problem.check(c, c_stride, 6, 0, columns);
-            }
+            };
+            for (const ScaledSum& epilogue : scaled_sums(addend, columns + 1)) check({epilogue}, epilogue);
+            if constexpr (LAYOUT == Layout::rows && !PARTIAL)
+                for (const float* row : {static_cast<const float*>(bias), static_cast<const float*>(nullptr)})
+                    check({{}, row, Activation::hardswish}, BiasActivation<Activation::hardswish>{row});
         }
+    });
 }
 
 void micro_kernels_of_every_size() {
@@ -318,41 +346,74 @@ void micro_kernels_of_every_size() {
     check_tiles<2, Layout::columns, true>();
 }
 
-template <Layout LAYOUT, Panels PANELS>
-void check_products() {
-    constexpr bool PACKED = PANELS == Panels::packed;
-    for (const ptrdiff_t M : {1, 2, MAX_ROWS, MAX_ROWS + 1, 3 * MAX_ROWS - 1, 49})
+const ptrdiff_t HEIGHTS[] = {0, 1, 2, MAX_ROWS, MAX_ROWS + 1, 3 * MAX_ROWS - 1, 49};
+const Depth PRODUCT_DEPTHS[] = {{0}, {1}, {23}, {7, 3}};
+
+// f(M, N, depth, a, b, bias, addend, c) for products of many sizes, with memory for all of it.
+template <class F>
+void for_each_product(F f) {
+    for (const ptrdiff_t M : HEIGHTS)
         for (const ptrdiff_t N : WIDTHS)
-            for (const Depth depth : {Depth{1}, Depth{23}, Depth{7, 3}}) {
-                const ptrdiff_t K = depth.length * depth.segments;
-                Floats a(M * K), b(K * N), packed(packed_size(K, N)), bias(N), addend(M * N), c(M * N);
+            for (const Depth& depth : PRODUCT_DEPTHS) {
+                const ptrdiff_t K = depth.total();
+                Floats a(M * K), b(K * N), bias(N), addend(M * N), c(M * N);
                 a.fill_with_integers(4);
                 b.fill_with_integers(5);
                 bias.fill_with_integers(6);
-                addend.fill_with_integers(7);
-                for (ptrdiff_t j = 0; PACKED && j < N; j += PANEL) pack_panel_of_rows(K, N, j, b, N, packed + K * j);
-                // rows of A hold the segments one after the other; columns of A follow each other segment by segment
-                const Factor left = LAYOUT == Layout::rows ? Factor{a, K, depth.length} : Factor{a, M, depth.length * M};
-                const Factor right{b, N, depth.length * N}, given = PACKED ? Factor{packed, 0, 0} : right;
-                for (const Epilogue& epilogue : epilogues(bias, addend, N)) {
-                    const Problem problem{M, N, depth, LAYOUT, epilogue, left, right};
-                    prepare(c, M, N, N, 3);
-                    multiply<LAYOUT, PANELS>(M, N, depth, left, given, c, N, epilogue);
-                    problem.check(c, N, 3, 0, N);
-                    if (N > PANEL) {  // the second panel only
-                        prepare(c, M, N, N, 3);
-                        multiply<LAYOUT, PANELS>(M, N, depth, left, given, c, N, epilogue, PANEL, 2 * PANEL);
-                        problem.check(c, N, 3, PANEL, 2 * PANEL);
-                    }
-                }
+                addend.fill_with_integers(8);
+                f(M, N, depth, a, b, bias, addend, c);
             }
 }
 
-void products_of_every_kind() {
-    check_products<Layout::rows, Panels::packed>();
-    check_products<Layout::rows, Panels::in_place>();
-    check_products<Layout::columns, Panels::packed>();
-    check_products<Layout::columns, Panels::in_place>();
+template <Layout LAYOUT>
+void check_products_in_place() {
+    for_each_product([](ptrdiff_t M, ptrdiff_t N, Depth depth, float* a, float* b, float*, float* addend, Floats& c) {
+        const Factor left = LAYOUT == Layout::rows ? Factor{a, depth.total(), depth.length} : Factor{a, M, depth.length * M};
+        const Factor right{b, N, depth.length * N};
+        for (const ScaledSum& epilogue : scaled_sums(addend, N)) {
+            const Problem problem{M, N, depth, LAYOUT, {epilogue}, left, right};
+            prepare(c, M, N, N, 3);
+            multiply_in_place<LAYOUT>(M, N, depth, left, right, {c, N}, epilogue);
+            problem.check(c, N, 3, 0, N);
+            if (N > PANEL) {  // the second panel only
+                prepare(c, M, N, N, 3);
+                multiply_in_place<LAYOUT>(M, N, depth, left, right, {c, N}, epilogue, {PANEL, 2 * PANEL});
+                problem.check(c, N, 3, PANEL, 2 * PANEL);
+            }
+        }
+    });
+}
+
+void products_in_place() {
+    check_products_in_place<Layout::rows>();
+    check_products_in_place<Layout::columns>();
+}
+
+void products_with_a_packed_factor() {
+    for_each_product([](ptrdiff_t M, ptrdiff_t N, Depth depth, float* a, float* b, float* bias, float* addend, Floats& c) {
+        const ptrdiff_t K = depth.total();
+        const Factor left{a, K, depth.length}, right{b, N, depth.length * N};
+        Floats memory(packed_size(K, N));
+        for (ptrdiff_t j = 0; j < N; j += PANEL) pack_panel_of_rows(K, N, j, b, N, memory + K * j);
+        const PackedB packed{memory, K, N};
+        for (const ScaledSum& epilogue : scaled_sums(addend, N)) {
+            prepare(c, M, N, N, 3);
+            multiply(M, depth, left, packed, {c, N}, epilogue);
+            Problem{M, N, depth, Layout::rows, {epilogue}, left, right}.check(c, N, 3, 0, N);
+        }
+        for (const Activation kind : ACTIVATIONS) {
+            const float* row = kind == Activation::relu ? nullptr : bias;
+            const Problem problem{M, N, depth, Layout::rows, {{}, row, kind}, left, right};
+            prepare(c, M, N, N, 3);
+            multiply(M, depth, left, packed, {c, N}, row, kind);
+            problem.check(c, N, 3, 0, N);
+            if (N > PANEL) {  // the second panel only
+                prepare(c, M, N, N, 3);
+                multiply(M, depth, left, packed, {c, N}, row, kind, {PANEL, 2 * PANEL});
+                problem.check(c, N, 3, PANEL, 2 * PANEL);
+            }
+        }
+    });
 }
 
 }  // namespace
@@ -369,5 +430,6 @@ int main() {
     RUN(powers_of_two_over_the_whole_range);
     RUN(packed_panels_hold_b_and_zeros);
     RUN(micro_kernels_of_every_size);
-    RUN(products_of_every_kind);
+    RUN(products_in_place);
+    RUN(products_with_a_packed_factor);
 }

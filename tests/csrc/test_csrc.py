@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.check_floors import csrc_violations
 from tests.native.conftest import SUPPORTED
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SETUP = runpy.run_path(str(ROOT / "setup.py"))
 RUNTIME = [ROOT / "csrc" / "runtime" / f"{name}.cpp" for name in ("buffers", "scratch", "thread_pool")]
+GEMM = ROOT / "csrc" / "gemm" / "gemm.cpp"
 
 
 def run_program(folder: Path, flags: list[str], *sources: Path) -> None:
@@ -46,4 +48,27 @@ def test_instruction_sets_to_test() -> None:
 @pytest.mark.parametrize("isa", SUPPORTED)
 def test_the_layers_under_the_operations(tmp_path: Path, isa: str) -> None:
     flags = [f"-DLEVIT_ISA={isa}", *SETUP["instruction_sets"]()[isa]]
-    run_program(tmp_path, flags, HERE / "kernels_test.cpp")
+    run_program(tmp_path, flags, HERE / "kernels_test.cpp", GEMM)
+
+
+def test_instruction_sets_share_no_function(tmp_path: Path) -> None:
+    """The linker keeps one of several functions of the same name, and it may need instructions that are not there."""
+    isa = SUPPORTED[0]
+    everything = tmp_path / "everything.cpp"
+    everything.write_text("".join(f'#include "{ROOT / source}"\n' for source in SETUP["kernel_sources"]()))
+    flags = [*SETUP["FLAGS"], *SETUP["instruction_sets"]()[isa], f"-DLEVIT_ISA={isa}", f"-I{ROOT / 'csrc'}", "-O0"]
+    compiler = shlex.split(os.environ.get("CXX", "c++"))
+    subprocess.run([*compiler, *flags, "-c", everything, "-o", tmp_path / "everything.o"], check=True)
+    listing = subprocess.run(
+        ["nm", "-C", "--defined-only", tmp_path / "everything.o"], capture_output=True, text=True, check=True
+    ).stdout
+    symbols = [line.split(maxsplit=2)[1:] for line in listing.splitlines()]
+    shared = [name for kind, name in symbols if kind in "TWVuB" and f"levit::{isa}::" not in name]
+    assert shared == []
+    assert sum(f"levit::{isa}::" in name for _, name in symbols) > 100
+    tables = [name for _, name in symbols if name.endswith(f"Kernels::{isa}")]
+    assert len(tables) == sum(Path(source).parent.name == "ops" for source in SETUP["kernel_sources"]())
+
+
+def test_includes_go_down() -> None:
+    assert csrc_violations() == []

@@ -51,6 +51,13 @@ void call_at_once(int callers, F f) {
 
 // --- tests -----------------------------------------------------------------------------------------------------------
 
+void tasks_are_wanted_for_every_thread() {
+    set_num_threads(1);
+    CHECK(tasks_wanted() == 1);
+    set_num_threads(3);
+    CHECK(tasks_wanted() >= 3 && tasks_wanted() % 3 == 0);
+}
+
 void every_task_runs_once() {
     for (int threads = 1; threads <= 4; ++threads) {
         set_num_threads(threads);
@@ -202,10 +209,13 @@ void scratch_belongs_to_its_thread() {
     for (int round = 1; round <= 50; ++round) {
         auto task = [&](ptrdiff_t i) {
             const size_t floats = 100 * round + i;
-            float* memory = scratch(Scratch::task, floats);
-            CHECK(reinterpret_cast<uintptr_t>(memory) % 64 == 0);
-            for (size_t k = 0; k < floats; ++k) memory[k] = static_cast<float>(i);
-            for (size_t k = 0; k < floats; ++k) CHECK(memory[k] == static_cast<float>(i));
+            thread_local Scratch some, other;
+            float* memory = some.take<float>(floats);
+            double* more = other.take<double>(floats);
+            CHECK(reinterpret_cast<uintptr_t>(memory) % 64 == 0 && reinterpret_cast<uintptr_t>(more) % 64 == 0);
+            for (size_t k = 0; k < floats; ++k) memory[k] = static_cast<float>(i), more[k] = -1 - static_cast<double>(i);
+            for (size_t k = 0; k < floats; ++k) CHECK(memory[k] == static_cast<float>(i) && more[k] == -1.0 - i);
+            CHECK(some.take<float>(floats) == memory);  // it is kept
         };
         parallel_for(40, task);
     }
@@ -216,7 +226,7 @@ void buffers_are_taken_and_returned_by_many_threads() {
         std::vector<float*> mine;
         for (int round = 0; round < 300; ++round) {
             const size_t floats = 10 + 90 * (round % 5);
-            float* memory = take_buffer(floats);
+            float* memory = static_cast<float*>(take_buffer(floats * sizeof(float)));
             for (size_t k = 0; k < floats; ++k) memory[k] = static_cast<float>(caller);
             mine.push_back(memory);
             if (mine.size() > 3) {
@@ -263,6 +273,7 @@ void buffers_are_taken_and_returned_by_many_threads() {
 
 int main() {
     CHECK(num_threads() == available_cores());  // the default: before anybody asks for another number
+    RUN(tasks_are_wanted_for_every_thread);
     RUN(every_task_runs_once);
     RUN(each_thread_begins_with_its_own_share);
     RUN(who_is_done_helps_the_others);
