@@ -29,8 +29,9 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import levit_ref
-from levit_ref.data import ArrayDataset, Loader
-from levit_ref.evaluation import evaluate
+from levit_ref.data import ArrayDataset, Dataset, Loader
+from levit_ref.evaluation import EvalResult, evaluate
+from levit_ref.nn import lean_backward
 from levit_ref.training import Datasets, Progress, TrainConfig, load_datasets, train
 from levit_ref.training.parts import Parts, build
 
@@ -43,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
     parser.add_argument("--model", default="levit_128s_32px")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--backend", choices=levit_ref.available_backends(), help="by default the active one")
+    parser.add_argument("--backend", choices=common.available_backends(), help="by default the active one")
     parser.add_argument("--steps", type=int, default=20, help="of each in a turn")
     parser.add_argument("--data-dir", type=Path, help="CIFAR-10 in its official layout; else pictures are generated")
 
@@ -63,7 +64,8 @@ def bare_step(parts: Parts) -> Callable[[], None]:
         logits = parts.model.forward_heads(batch.images)
         _, gradient = parts.objective(logits, batch.targets)
         parts.model.zero_grad()
-        parts.model.backward_parameters(*gradient)
+        with lean_backward():
+            parts.model.backward_heads(*gradient)
         parts.optimizer.step(1e-4)
 
     return step
@@ -113,8 +115,13 @@ def parts_alone(parts: Parts, config: TrainConfig) -> dict[str, float]:
     if parts.ema is not None:
         found["moving average"] = seconds(parts.ema.update)
     rng = np.random.default_rng(0)
-    found["stochastic depth: its generator"] = seconds(lambda: parts.model.seed_drop_path(rng))
+    found["stochastic depth: its generator"] = seconds(lambda: parts.model.drop_path.seed(rng))
     return found
+
+
+def evaluation_of(parts: Parts, test: Dataset, batch: int) -> EvalResult:
+    """Of all test pictures."""
+    return evaluate(parts.model, test, preprocessing=parts.loader.preprocessing, batch_size=batch)
 
 
 def measure(args: argparse.Namespace) -> Record:
@@ -142,7 +149,7 @@ def measure(args: argparse.Namespace) -> Record:
             turns = Turns(nowhere, bare_step(parts), args.steps, pictures)
             train(config, Path(folder) / "run", datasets=datasets, progress=turns)
         alone = parts_alone(parts, config)
-        evaluation = TEST_SIZE / seconds(lambda: evaluate(parts.model, datasets.test, args.batch), 3)
+        evaluation = TEST_SIZE / seconds(lambda: evaluation_of(parts, datasets.test, args.batch), 3)
     both = turns.images_per_second
     ratios = [loop / bare for loop, bare in zip(both[TRAINING], both[BARE], strict=True)]
     return {

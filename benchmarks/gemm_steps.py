@@ -108,7 +108,7 @@ def compiled(extra: list[str]) -> Product:
 
 def measure(args: argparse.Namespace) -> Record:
     """Time the steps, the fusion, the threads."""
-    if "native" not in levit_ref.available_backends():
+    if "native" not in common.available_backends():
         raise SystemExit("gemm_steps.py compares with the native backend, which is not built")
     M, N, K = args.shape
     if M % 8 or N % 32:
@@ -149,12 +149,12 @@ def _operands(M: int, N: int, K: int) -> tuple[npt.NDArray[np.float32], ...]:
 def _fusion(M: int, N: int, K: int, args: argparse.Namespace) -> Record:
     """A linear layer and the activation behind it: one pass over the result, or two."""
     x, weight, bias = _operands(M, N, K)
-    native = BACKENDS["native"]
+    linear, activation = (BACKENDS["native"][f"{name}_forward"].function for name in ("linear", "activation"))
     ways = {
-        "product alone": lambda: native.linear_forward(x, weight, bias),
-        "then hardswish": lambda: native.hardswish_forward(native.linear_forward(x, weight, bias)[0]),
-        "hardswish fused": lambda: native.linear_forward(x, weight, bias, activation="hardswish"),
-        "then hardswish in NumPy": lambda: ops.hardswish_forward(native.linear_forward(x, weight, bias)[0]),
+        "product alone": lambda: linear(x, weight, bias),
+        "then hardswish": lambda: activation(linear(x, weight, bias)[0], "hardswish"),
+        "hardswish fused": lambda: linear(x, weight, bias, activation="hardswish"),
+        "then hardswish in NumPy": lambda: ops.hardswish_forward(linear(x, weight, bias)[0]),
     }
     race = common.race(ways, args)
     return {"peak_gflops": race.peak_gflops, "seconds": race.record()}
@@ -163,12 +163,12 @@ def _fusion(M: int, N: int, K: int, args: argparse.Namespace) -> Record:
 def _threads(M: int, N: int, K: int, args: argparse.Namespace) -> list[Record]:
     """The package's forward product on 1 .. n threads."""
     x, weight, _ = _operands(M, N, K)
-    native = BACKENDS["native"]
+    linear = BACKENDS["native"]["linear_forward"].function
     rows = []
     for n in range(1, args.threads + 1):
         levit_ref.set_num_threads(n)
         these = argparse.Namespace(threads=n, turns=args.turns, clock=args.clock)
-        race = common.race({"native": lambda: native.linear_forward(x, weight)}, these)
+        race = common.race({"native": lambda: linear(x, weight)}, these)
         rows.append({"threads": n, "peak_gflops": race.peak_gflops, "seconds": race.record()["native"]})
     levit_ref.set_num_threads(args.threads)
     return rows

@@ -23,11 +23,10 @@ import common
 import numpy as np
 from common import COLOURS, Record, Table, milliseconds, times
 from matplotlib.figure import Figure
-from recording import Case, has_kernel, record_cases
+from recording import Case, has_kernel, passes_of, record_cases
 from steps import OurStep, TorchStep, task_arguments, task_of
 
 import levit_ref
-from levit_ref.runtime import BACKENDS
 
 DIRECTIONS = ("forward", "backward")
 NUMPY, NATIVE = "numpy", "native"
@@ -51,7 +50,7 @@ def measure(args: argparse.Namespace) -> Record:
         if not wanted or not fnmatch.fnmatch(case.operation, args.only) or case.dy is None:
             continue
         case.dy = _random_like(case.dy)
-        ways = {name: _ours(case, name) for name in levit_ref.available_backends()} | _torch(case)
+        ways = {name: _ours(case, name) for name in common.available_backends()} | _torch(case)
         seconds: dict[str, Record] = {}
         peaks = []
         for i, direction in enumerate(DIRECTIONS):
@@ -76,7 +75,7 @@ def measure(args: argparse.Namespace) -> Record:
 def _update(args: argparse.Namespace) -> Record:
     """AdamW on all parameters of the model; no operation of the network, but with a kernel as well."""
     ways: dict[str, Callable[[], object]] = {}
-    for backend in levit_ref.available_backends():
+    for backend in common.available_backends():
         ours = OurStep(task_of(args), backend)
         ours()
         ways[backend] = ours.update
@@ -104,13 +103,18 @@ Way = tuple[Callable[[], Any], Callable[[], Any]]
 
 
 def _ours(case: Case, backend: str) -> Way:
-    module = BACKENDS[backend]
-    forward, backward = (getattr(module, f"{case.operation}_{direction}") for direction in DIRECTIONS)
-    _, saved = forward(*case.args, **case.kwargs)
-    return (
-        lambda: forward(*case.args, **case.kwargs),
-        lambda: backward(case.dy, saved, **case.backward_kwargs),
-    )
+    forward, backward = passes_of(case.operation)
+
+    def run_forward() -> Any:
+        with levit_ref.use_backend(backend):
+            return forward(*case.args, **case.kwargs)
+
+    def run_backward() -> Any:
+        with levit_ref.use_backend(backend):
+            return backward(case.dy, saved, *case.backward_args, **case.backward_kwargs)
+
+    _, saved = run_forward()
+    return run_forward, run_backward
 
 
 def _torch(case: Case) -> dict[str, Way]:

@@ -1,7 +1,7 @@
 """Looking at the operations of a training step: which ones run, on which arrays, and for how long.
 
-Modules call operations as ``F.linear_forward(...)``, which looks the name up in the active backend. For the time of a
-``with`` block that backend is replaced by one that calls the same functions and tells an observer.
+Modules call operations as ``F.linear_forward(...)``, a name of :mod:`levit_ref.functional`. For the time of a ``with``
+block, functions that tell an observer take the place of those there.
 """
 
 from __future__ import annotations
@@ -9,44 +9,54 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import ModuleType
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from levit_ref import ops
+from levit_ref import functional as F
+from levit_ref.ops import Array
 from levit_ref.runtime import BACKENDS
 
 Around = Callable[[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 """``around(name, operation, args, kwargs)`` calls the operation and returns its result."""
 
 
-class _Observed:
-    def __init__(self, backend: ModuleType, around: Around) -> None:
-        self.backend, self.around = backend, around
-
-    def __getattr__(self, name: str) -> Any:
-        operation = getattr(self.backend, name)
-        if not name.endswith(("_forward", "_backward", "_again")):
-            return operation
-        return lambda *args, **kwargs: self.around(name, operation, args, kwargs)
-
-
 @contextmanager
-def observed(backend: str, around: Around) -> Iterator[None]:
-    """Let ``around`` make every call of a backend's forward and backward functions, and of what computes again."""
-    module = BACKENDS[backend]
-    BACKENDS[backend] = cast(ModuleType, _Observed(module, around))
+def observed(around: Around) -> Iterator[None]:
+    """Let ``around`` make every call of an operation."""
+    operations = {name: function for name, function in vars(F).items() if hasattr(function, "__wrapped__")}
+
+    def told(name: str, operation: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return around(name, operation, args, kwargs)
+
+    vars(F).update({name: partial(told, name, operation) for name, operation in operations.items()})
     try:
         yield
     finally:
-        BACKENDS[backend] = module
+        vars(F).update(operations)
 
 
 def has_kernel(operation: str) -> bool:
-    """Whether the native backend has its own function of that name, and does not borrow NumPy's."""
-    native = BACKENDS.get("native")
-    return native is not None and getattr(native, operation) is not getattr(ops, operation)
+    """Whether the native backend has a kernel for the operation."""
+    return operation in BACKENDS.get("native", {})
+
+
+def passes_of(operation: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Forward and backward of an operation, on the active backend; the two steps of batch norm as one."""
+    if operation == "batch_norm":
+        return _batch_norm_forward, _batch_norm_backward
+    return getattr(F, f"{operation}_forward"), getattr(F, f"{operation}_backward")
+
+
+def _batch_norm_forward(x: Array, _: Array, __: Array, weight: Array, bias: Array, **options: Any) -> Any:
+    mean, variance = F.batch_norm_statistics(x, channel_axis=options.get("channel_axis", -1))
+    return F.batch_norm_forward(x, mean, variance, weight, bias, **options)
+
+
+def _batch_norm_backward(dy: Array, saved: Any) -> tuple[Array, Array, Array]:
+    sums = F.batch_norm_backward_sums(dy, saved)
+    return F.batch_norm_backward(sums, saved, dy.size // len(sums.dbias)), sums.dweight, sums.dbias
 
 
 # --- which operations, on which arrays -------------------------------------------------------------------------------
@@ -63,6 +73,8 @@ class Case:
     calls: int = 0
     dy: Any = None
     """The gradient that the backward pass got; None if it never came."""
+    backward_args: tuple[Any, ...] = ()
+    """After the gradient and what the forward pass saved."""
     backward_kwargs: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -74,6 +86,8 @@ class Case:
     @property
     def label(self) -> str:
         """The operation, with the activation that is part of it."""
+        if self.operation == "activation":
+            return str(self.args[1])
         activation = self.kwargs.get("activation", "identity")
         return self.operation if activation == "identity" else f"{self.operation} + {activation}"
 
@@ -97,8 +111,8 @@ class Case:
         return self.multiply_adds * (2 if self.backward_kwargs.get("need_dx", True) else 1)
 
 
-def record_cases(step: Callable[[], object], backend: str = "numpy") -> list[Case]:
-    """The operations that ``step`` runs on ``backend``, each combination of shapes once, in order of execution."""
+def record_cases(step: Callable[[], object]) -> list[Case]:
+    """The operations that ``step`` runs, each combination of shapes once, in order of execution."""
     cases: dict[tuple[Any, ...], Case] = {}
     # By identity: a backward pass belongs to the forward pass it continues. Modules put some arrays of what was saved
     # aside, and compute them again; the others are the same ones.
@@ -108,7 +122,9 @@ def record_cases(step: Callable[[], object], backend: str = "numpy") -> list[Cas
     def around(name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         nonlocal returning
         result = function(*args, **kwargs)
-        operation, _, direction = name.rpartition("_")
+        if name == "batch_norm_backward":
+            return result  # the second step of its backward pass
+        operation, _, direction = name.removesuffix("_sums").rpartition("_")
         options = {k: v for k, v in kwargs.items() if k != "tap"}
         if direction == "forward" and not returning:
             key = (operation, *(_key(v) for v in (*args, *options.values())))
@@ -121,10 +137,10 @@ def record_cases(step: Callable[[], object], backend: str = "numpy") -> list[Cas
             keys = ((operation, id(part)) for part in _parts(args[1]))
             for case, _ in [saved_of[key] for key in keys if key in saved_of][:1]:
                 if case.dy is None:
-                    case.dy, case.backward_kwargs = args[0], options
+                    case.dy, case.backward_args, case.backward_kwargs = args[0], args[2:], options
         return result
 
-    with observed(backend, around):
+    with observed(around):
         step()
     return list(cases.values())
 
@@ -142,10 +158,8 @@ def _key(value: Any) -> Any:
 # --- how long --------------------------------------------------------------------------------------------------------
 
 
-def time_operations(
-    step: Callable[[], object], backend: str, clock: Callable[[], float]
-) -> dict[str, tuple[int, float]]:
-    """Calls and seconds of every function that ``step`` calls on ``backend``, by name."""
+def time_operations(step: Callable[[], object], clock: Callable[[], float]) -> dict[str, tuple[int, float]]:
+    """Calls and seconds of every operation that ``step`` calls, by name."""
     spent: dict[str, tuple[int, float]] = {}
 
     def around(name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -155,6 +169,6 @@ def time_operations(
         spent[name] = calls + 1, seconds + clock() - start
         return result
 
-    with observed(backend, around):
+    with observed(around):
         step()
     return spent

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 import levit_ref
 from levit_ref.inspection import count_macs
-from levit_ref.nn import LeViT
+from levit_ref.nn import LeViT, lean_backward
 from levit_ref.training.flat import decay_mask
 from levit_ref.training.objective import Objective
 from levit_ref.training.optimizer import AdamW
@@ -82,8 +82,8 @@ class OurStep:
             logits = self.model.forward_heads(self.images)
             loss, gradient = self.objective(logits, self.labels)
             self.model.zero_grad()
-            with self.model.releasing():
-                self.model.backward_parameters(*gradient)
+            with lean_backward():
+                self.model.backward_heads(*gradient)
         return loss
 
     def update(self) -> None:

@@ -20,8 +20,6 @@ from matplotlib.figure import Figure
 from recording import has_kernel, record_cases, time_operations
 from steps import OurStep, Step, Task, TorchStep, check_agreement, task_arguments, task_of
 
-import levit_ref
-
 EAGER, CHANNELS_LAST, COMPILE = "PyTorch eager", "PyTorch eager, channels_last", "torch.compile"
 OURS = {"numpy": "NumPy", "native": "native"}
 
@@ -39,7 +37,7 @@ def measure(args: argparse.Namespace) -> Record:
 
     torch.set_num_threads(args.threads)
     task = task_of(args)
-    backends = [name for name in levit_ref.available_backends() if not (args.no_numpy and name == "numpy")]
+    backends = [name for name in common.available_backends() if not (args.no_numpy and name == "numpy")]
     for backend in backends:
         check_agreement(task, backend)
     steps: dict[str, Step] = {OURS[backend]: OurStep(task, backend) for backend in backends}
@@ -66,7 +64,7 @@ def breakdown(task: Task, backend: str, clock: common.Clock, steps: int = 5) -> 
     step = OurStep(task, backend)
     step()
     gflop: dict[str, float] = {}
-    for case in record_cases(step.gradients, backend):
+    for case in record_cases(step.gradients):
         forward, backward = f"{case.operation}_forward", f"{case.operation}_backward"
         gflop[forward] = gflop.get(forward, 0) + 2e-9 * case.calls * case.multiply_adds
         gflop[backward] = gflop.get(backward, 0) + 2e-9 * case.calls * case.backward_multiply_adds
@@ -74,7 +72,7 @@ def breakdown(task: Task, backend: str, clock: common.Clock, steps: int = 5) -> 
     samples: dict[str, list[float]] = {}
     calls: dict[str, int] = {}
     for _ in range(steps):
-        spent = time_operations(step.gradients, backend, clock)
+        spent = time_operations(step.gradients, clock)
         update = common.seconds_of(step.update, clock)
         whole = common.seconds_of(step, clock)
         rest = whole - update - sum(seconds for _, seconds in spent.values())
