@@ -1,8 +1,8 @@
 """What the benchmarks share: the command line, timing in turns, tables, JSON and plots.
 
 A benchmark is three functions: ``measure(args)`` returns a record of plain numbers, ``tables(record)`` and
-``figure(record)`` show it. The page ``docs/performance.md`` is made of the same tables and figures, from the records
-that are kept beside it, so what it says is what was measured.
+``figure(record)`` show it. The pages in ``docs/performance`` are made of the same tables and figures, from the records
+that are kept beside them, so what they say is what was measured.
 """
 
 from __future__ import annotations
