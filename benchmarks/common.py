@@ -1,8 +1,8 @@
 """What the benchmarks share: the command line, timing in turns, tables, JSON and plots.
 
 A benchmark is three functions: ``measure(args)`` returns a record of plain numbers, ``tables(record)`` and
-``figure(record)`` show it. The page ``docs/performance.md`` is made of the same tables and figures, from the records
-that are kept beside it, so what it says is what was measured.
+``figure(record)`` show it. The pages in ``docs/performance`` are made of the same tables and figures, from the records
+that are kept beside them, so what they say is what was measured.
 """
 
 from __future__ import annotations
@@ -37,6 +37,12 @@ Record: TypeAlias = dict[str, Any]
 Clock: TypeAlias = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 """Time that passes, or that this process spends: the latter is for one thread on a machine that others use as well."""
+
+
+def available_backends() -> tuple[str, ...]:
+    """Names of our backends that can run here."""
+    return tuple(backend.name for backend in levit_ref.backends() if backend.available)
+
 
 # Okabe and Ito's palette, which the common forms of colour blindness tell apart
 COLOURS = {"native": "#0072B2", "PyTorch": "#D55E00", "NumPy": "#999999", "torch.compile": "#E69F00", "peak": "#000000"}
@@ -97,7 +103,7 @@ def run(benchmark: Any, argv: Sequence[str] | None = None) -> Record:
     args.threads = args.threads or available_cores()
     if args.clock == "cpu" and args.threads > 1:
         parser.error("--clock cpu adds the time of all threads up: it needs --threads 1")
-    if "native" in levit_ref.available_backends():
+    if "native" in available_backends():
         levit_ref.set_num_threads(args.threads)
     clock = CLOCKS[args.clock]
 

@@ -28,8 +28,6 @@ from matplotlib.figure import Figure
 from recording import record_cases
 from steps import OurStep, task_arguments, task_of
 
-import levit_ref
-
 PRODUCTS = ("forward", "dx", "dW")
 CONTESTANTS = ("native", "NumPy", "PyTorch")
 
@@ -75,7 +73,7 @@ def contestants(M: int, N: int, K: int) -> dict[str, dict[str, Callable[[], Any]
         "dx": {"NumPy": lambda: np.matmul(dy, w, out=dx), "PyTorch": lambda: torch.mm(tdy, tw, out=tdx).numpy()},
         "dW": {"NumPy": lambda: np.matmul(dy.T, x, out=dw), "PyTorch": lambda: torch.mm(tdy.T, tx, out=tdw).numpy()},
     }
-    if "native" in levit_ref.available_backends():
+    if "native" in common.available_backends():
         from levit_ref import _native
 
         ways["forward"]["native"] = lambda: _native.linear_forward(x, w, None, "identity")

@@ -108,7 +108,7 @@ def compiled(extra: list[str]) -> Product:
 
 def measure(args: argparse.Namespace) -> Record:
     """Time the steps, the fusion, the threads."""
-    if "native" not in levit_ref.available_backends():
+    if "native" not in common.available_backends():
         raise SystemExit("gemm_steps.py compares with the native backend, which is not built")
     M, N, K = args.shape
     if M % 8 or N % 32:

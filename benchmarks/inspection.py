@@ -48,7 +48,7 @@ def measure(args: argparse.Namespace) -> Record:
     model.eval()
     images, _ = task.pictures()
     seconds: dict[str, Any] = {}
-    for backend in levit_ref.available_backends():
+    for backend in common.available_backends():
         with levit_ref.use_backend(backend):
             contestants: dict[str, Callable[[], object]] = {PLAIN: partial(model.forward, images)}
             for what, names in RECORDED.items():

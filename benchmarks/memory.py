@@ -42,7 +42,7 @@ def measure(args: argparse.Namespace) -> Record:
     if task.image_size:
         options += ["--image-size", str(task.image_size)]
     results = {}
-    for contestant in [*levit_ref.available_backends(), "eager"]:
+    for contestant in [*common.available_backends(), "eager"]:
         command = [sys.executable, str(Path(__file__).resolve()), *options, "--child", contestant]
         child = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
         results[NAMES[contestant]] = json.loads(child.stdout)

@@ -1,11 +1,11 @@
-"""Measure everything that ``docs/performance.md`` shows, draw its plots, and write its tables.
+"""Measure everything that the pages in ``docs/performance`` show, draw their plots, and write their tables.
 
     python benchmarks/refresh_docs.py                          # all of it, about twenty-five minutes
     python benchmarks/refresh_docs.py --only gemm ops_224      # some of it
-    python benchmarks/refresh_docs.py --tables-only            # the page again, from the records that are there
+    python benchmarks/refresh_docs.py --tables-only            # the pages again, from the records that are there
     python benchmarks/refresh_docs.py --threads 1 --turns 3    # options for every benchmark
 
-Each benchmark leaves its record in ``docs/performance/NAME.json`` and its plot beside it. In the page, what stands
+Each benchmark leaves its record in ``docs/performance/NAME.json`` and its plot beside it. On the pages, everything
 between ``<!-- from: NAME TABLE -->`` and ``<!-- end -->`` is made from the record: text and numbers cannot drift apart.
 """
 
@@ -23,8 +23,8 @@ from typing import Any
 import common
 
 HERE = Path(__file__).resolve().parent
-DOCS = HERE.parent / "docs"
-PAGE, RECORDS = DOCS / "performance.md", DOCS / "performance"
+RECORDS = HERE.parent / "docs" / "performance"
+PAGES = tuple(sorted(RECORDS.glob("*.md")))
 
 LARGE = ["--model", "levit_128s", "--batch", "16"]
 RUNS = {
@@ -83,7 +83,7 @@ def redraw(name: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the benchmarks one after the other, then write the page."""
+    """Run the benchmarks one after the other, then write the pages."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=RUNS, default=list(RUNS), metavar="NAME")
     parser.add_argument("--tables-only", action="store_true", help="measure nothing")
@@ -97,7 +97,8 @@ def main(argv: list[str] | None = None) -> None:
         files = ["--json", str(RECORDS / f"{name}.json"), "--plot", str(RECORDS / f"{name}.svg")]
         print(f"=== {name}", flush=True)
         subprocess.run([sys.executable, str(HERE / f"{script}.py"), *own, *options, *files], check=True)
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

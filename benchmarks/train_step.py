@@ -20,8 +20,6 @@ from matplotlib.figure import Figure
 from recording import has_kernel, record_cases, time_operations
 from steps import OurStep, Step, Task, TorchStep, check_agreement, task_arguments, task_of
 
-import levit_ref
-
 EAGER, CHANNELS_LAST, COMPILE = "PyTorch eager", "PyTorch eager, channels_last", "torch.compile"
 OURS = {"numpy": "NumPy", "native": "native"}
 
@@ -39,7 +37,7 @@ def measure(args: argparse.Namespace) -> Record:
 
     torch.set_num_threads(args.threads)
     task = task_of(args)
-    backends = [name for name in levit_ref.available_backends() if not (args.no_numpy and name == "numpy")]
+    backends = [name for name in common.available_backends() if not (args.no_numpy and name == "numpy")]
     for backend in backends:
         check_agreement(task, backend)
     steps: dict[str, Step] = {OURS[backend]: OurStep(task, backend) for backend in backends}

@@ -203,7 +203,7 @@ for r, c in (1, 1), (4, 4), (14, 32), (28, 64):
 # registers of sums do not.
 #
 # Around the tile, blocks of $x$ and $w$ are copied and ordered such that the caches hold what comes next.
-# [docs/performance.md](../docs/performance.md) climbs from three loops *in C++* to that kernel, one idea at a time.
+# [docs/performance](../docs/performance/matrix-product.md) climbs from three loops *in C++* to that kernel, one idea at a time.
 #
 # ## The two limits of a machine
 #
@@ -586,7 +586,7 @@ for way, calls in network.items():
     assert np.allclose(logits[way, way], logits["numpy", "numpy"], rtol=1e-3, atol=1e-3)
 
 # %% [markdown]
-# **Next.** [docs/performance.md](../docs/performance.md) goes on in C++, with a training step measured against PyTorch, and
+# **Next.** [docs/performance](../docs/performance/README.md) goes on in C++, with a training step measured against PyTorch, and
 # [csrc/README.md](../csrc/README.md) has the order in which to read the kernels.
 #
 # ## Exercises

@@ -15,7 +15,8 @@ import levit_ref
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ["--model", "levit_250k_32px", "--batch", "2"]
-HAS_NATIVE = "native" in levit_ref.available_backends()
+AVAILABLE = [backend.name for backend in levit_ref.backends() if backend.available]
+HAS_NATIVE = "native" in AVAILABLE
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +62,7 @@ def test_ops(tmp_path: Path, options: list[str]) -> None:
     assert record["rows"]
     assert "update" not in record  # the pattern asks for other operations
     for row in record["rows"]:
-        assert {"numpy", *levit_ref.available_backends()} <= set(row["seconds"])
+        assert set(AVAILABLE) <= set(row["seconds"])
         assert any(name.startswith("PyTorch") for name in row["seconds"])
 
 
@@ -128,11 +129,20 @@ def test_operations_of_a_step_are_recorded_with_their_gradients() -> None:
     )  # the ledger counts a softmax's entries as well
 
 
-def test_the_page_says_what_was_measured() -> None:
+def test_the_pages_say_what_was_measured() -> None:
+    """Every table and plot on the pages is one of a record; every record and every plot of one is on a page."""
     refresh: Any = import_module("refresh_docs")
-    page = refresh.PAGE.read_text(encoding="utf-8")
-    assert refresh.filled(page) == page, "python benchmarks/refresh_docs.py --tables-only"
-    drawn = {f"performance/{name}.svg" for name in refresh.RUNS if refresh.record_of(name)}
-    assert all((refresh.DOCS / name).exists() for name in drawn)
-    shown = set(re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page))
+    shown: set[str] = set()
+    used: set[str] = set()
+    for path in refresh.PAGES:
+        page = path.read_text(encoding="utf-8")
+        assert refresh.filled(page) == page, f"{path.name}: python benchmarks/refresh_docs.py --tables-only"
+        assert "*Not measured yet" not in page
+        shown.update(re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page))
+        used.update(name for _, name, _, _ in refresh.BLOCK.findall(page))
+        for table in re.findall(r"(?:^\|.*\n)+", refresh.BLOCK.sub("", page), re.MULTILINE):
+            assert table.startswith("| page | the question |"), table  # of contents: all others have a record
+    drawn = {f"{name}.svg" for name in refresh.RUNS if refresh.record_of(name)}
+    assert all((refresh.RECORDS / name).exists() for name in drawn)
     assert shown and shown <= drawn
+    assert used == set(refresh.RUNS)

@@ -15,7 +15,7 @@ from levit_ref.checkpoints import load_checkpoint
 from levit_ref.data import load_dataset
 from levit_ref.figures import SIGNED
 from levit_ref.inspection import attention_maps, position_bias_around_query, record
-from levit_ref.inspection.drawing.canvas import grid_of_axes, mark_token, show_picture, show_tokens
+from levit_ref.inspection.drawing.canvas import grid_of_axes, mark_token, root_figure, show_picture, show_tokens
 
 BLOCK = "stages.0.blocks.0.attn"
 CLASSES = ("star", "ring", "crescent")
@@ -58,7 +58,7 @@ def main() -> None:
     bar.set_label("added to the score", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     figure.suptitle(f"Where the ringed token looks, first block of {model.config.name}: bright is more", fontsize=11)
-    figure.savefig(args.output, dpi=130)
+    root_figure(figure).savefig(args.output, dpi=130)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ private:
 
     // The own share first. One operation after another is cut along the same rows or images, so a thread finds in its
     // caches what it has written there itself. Tasks handed out one by one, to whoever is free, are in better balance and
-    // come from the wrong cache: docs/performance.md has what that costs.
+    // come from the wrong cache: docs/performance/machine.md has what that costs.
     void do_tasks(size_t me) {
         try {
             for (size_t k = 0; k < shares_.size(); ++k) {
