@@ -268,7 +268,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def labelled_bars(axes: Any, labels: Sequence[str], values: Sequence[float], colours: Sequence[str], form: str) -> None:
-    """Horizontal bars from the top down, each with its number behind it."""
+    """Horizontal bars from the top down, each with its number after it."""
     places = range(len(labels))
     bars = axes.barh(places, values, color=colours)
     axes.bar_label(bars, [form.format(value) for value in values], padding=3, fontsize=8)

@@ -84,7 +84,7 @@ for at in (-1.5, 1.0, 3.0):
 #
 # ## The MLP
 #
-# For each token alone: a linear layer to twice the channels, hardswish, and a linear layer back; a batch normalisation behind
+# For each token alone: a linear layer to twice the channels, hardswish, and a linear layer back; a batch normalisation after
 # each linear layer ([notebook 3](03_batch_norm.ipynb)). ViT expands by 4; LeViT by 2, to save work (paper, section 4.2).
 #
 # **Prediction.** A block of LeViT-128S' first stage has 128 channels and 196 tokens. Attention there makes 4 heads with 16

@@ -126,7 +126,7 @@ for low, high in ((0, 0), (1e-8, 1e-6), (1e-6, 1e-4), (1e-4, 1e-2), (1e-2, 1)):
     print(f"gradient {low:5.0e} to {high:5.0e}: {some.sum():6} parameters move by {moved[some].mean():.6f} on average")
 
 # %% [markdown]
-# By the learning rate, all of them, but where the gradient is zero (the branches behind $\gamma = 0$, [notebook
+# By the learning rate, all of them, but where the gradient is zero (the branches after $\gamma = 0$, [notebook
 # 8](08_backward.ipynb)), or as small as $\epsilon = 10^{-8}$. The first step knows nothing but signs.
 #
 # ## When? The schedule
@@ -373,7 +373,7 @@ plt.show()
 # | A1 | the pyramid | one stage, 8 x 8 tokens throughout |
 # | A2 | the convolution stem | one convolution of 4 x 4 pixels with stride 4: patches, as in ViT |
 # | A3 | batch normalisation | layer normalisation, once for each block |
-# | A5 | the attention's biases | a learned vector for each position, added once behind the stem |
+# | A5 | the attention's biases | a learned vector for each position, added once after the stem |
 # | A6 | wide blocks with small keys | ViT's proportions, at the same number of multiply-adds |
 # | A7 | the hardswish in the attention | nothing |
 #
