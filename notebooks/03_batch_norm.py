@@ -108,6 +108,7 @@ def backward(g, n, x, gamma):
     return scale * (g - dbeta / len(g) - n * dgamma / len(g)), dgamma, dbeta
 
 
+# %%
 g = rng.normal(size=y.shape)  # as if a loss had this gradient
 dx, dgamma, dbeta = backward(g, n, rows, gamma)
 length = np.linalg.norm(dx, axis=0)

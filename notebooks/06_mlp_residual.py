@@ -185,7 +185,7 @@ plt.show()
 
 # %%
 p = 0.1
-factor = ops.drop_path_factor(rng, 200_000, p, np.float64)
+factor = ops.drop_path_factor(rng.random(200_000), p, np.float64)
 print("values", np.unique(factor), "mean", factor.mean(), "variance", factor.var())
 print("p / (1 - p) =", p / (1 - p))
 y, saved = ops.residual_forward(tokens, np.ones_like(tokens), factor[:8])
@@ -261,6 +261,6 @@ assert np.allclose(logits, logits[0])  # nothing of the picture gets through, an
 # is the standard deviation of that number for $p = 0.1$? Compute it, then simulate.
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-met = np.array([(ops.drop_path_factor(rng, 24, 0.1, np.float64) > 0).sum() for _ in range(20_000)])
+met = np.array([(ops.drop_path_factor(rng.random(24), 0.1, np.float64) > 0).sum() for _ in range(20_000)])
 print("mean", met.mean(), "expected", 24 * 0.9, " spread", met.std(), "expected", (24 * 0.9 * 0.1) ** 0.5)
 assert np.isclose(met.mean(), 21.6, atol=0.05)

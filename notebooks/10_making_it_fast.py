@@ -310,6 +310,7 @@ def in_place_of(functions):
     vars(F).update(real)
 
 
+# %%
 def watched(name, calls):
     function, kind = getattr(F, name), name.removesuffix("_forward")
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from levit_ref.runtime.native import about, extension
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LEVIT_REF_THREADS")
-"""Variables that set the number of threads: of NumPy's BLAS, and with it the order of sums, and of the kernels."""
 
 
 def num_threads() -> int:
@@ -18,6 +15,12 @@ def num_threads() -> int:
     1 where the native backend is not available; NumPy's threads are its BLAS library's.
     """
     return 1 if extension is None else int(extension.num_threads())
+
+
+def blas_threads() -> int | None:
+    """Threads that NumPy's BLAS computes with; None if the library does not say."""
+    counts = [int(library["num_threads"]) for library in threadpool_info() if library["user_api"] == "blas"]
+    return max(counts, default=None)
 
 
 def set_num_threads(n: int) -> None:

@@ -63,7 +63,7 @@ def train(
     if resume:
         recorded = folder.read_config()
         config = recorded if config is None else config
-        config = config.replace(backend=config.backend or recorded.backend)
+        config = config.replace(backend=config.backend or recorded.backend or get_backend())
     elif config is None:
         raise ConfigError("train: a new run needs a configuration")
     else:

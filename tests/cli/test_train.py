@@ -231,7 +231,7 @@ def test_train_then_eval_predict_and_resume(run: Run, tmp_path: Path, picture: P
     assert TrainConfig.load(folder / "config.toml").train_size == 64
 
     record = json.loads((folder / "metrics.jsonl").read_text())
-    found = json.loads(run("eval", folder, "--size", "32", "--json").stdout)
+    found = json.loads(run("eval", folder, "--test-size", "32", "--json").stdout)
     assert found["accuracy"] == record["test_accuracy"]
     assert run("predict", picture, "-m", folder).exit_code == 0
 

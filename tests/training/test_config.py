@@ -125,7 +125,7 @@ def test_unknown_names_raise_with_the_nearest(tmp_path):
         TrainConfig.load(tmp_path / "c.toml")
     with pytest.raises(ConfigError, match=r"unknown setting: xyzzy; known are crop_padding, .*, model, dataset"):
         TrainConfig().replace(xyzzy=1)
-    with pytest.raises(ConfigError, match=r"dataset must be one of .*; got 'cifar1', did you mean cifar10?"):
+    with pytest.raises(ConfigError, match=r"dataset must be one of .*; got 'cifar1'; did you mean cifar10 or cifar100"):
         TrainConfig(dataset="cifar1")
 
 

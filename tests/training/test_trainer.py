@@ -150,7 +150,9 @@ def test_metrics_are_trimmed_to_the_checkpoint(tmp_path):
     for epoch in (1, 2, 3):
         log.append({"epoch": epoch, "loss": 1 / epoch})
     log.trim(2)
-    assert MetricsLog(tmp_path / "metrics.jsonl").records == [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}]
+    again = MetricsLog(tmp_path / "metrics.jsonl")
+    again.read()
+    assert again.records == log.records == [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}]
     with open(tmp_path / "metrics.jsonl", "a") as file:
         file.write("{half a line")
     with pytest.raises(ValueError, match=r"metrics\.jsonl: line 3 is not JSON"):
