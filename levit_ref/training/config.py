@@ -153,7 +153,8 @@ class TrainConfig(Augmentation):
             hint = did_you_mean(dataset, list(DATASETS)) if isinstance(dataset, str) else ""
             raise ConfigError(f"dataset must be one of {', '.join(DATASETS)}; got {dataset!r}{hint}")
         defaults = dict(DATASETS[dataset].settings)
-        if self.epochs == 1:
+        epochs = defaults.get("epochs") if self.epochs is UNSET else self.epochs
+        if epochs == 1:
             defaults["warmup_epochs"] = 0.5
         fill_in(self, defaults)
         for name in ("warmup_lr", "min_lr"):

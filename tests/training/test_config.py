@@ -55,6 +55,13 @@ def test_a_single_epoch_needs_no_further_option():
         TrainConfig(epochs=1, warmup_epochs=1)
 
 
+def test_a_single_epoch_may_be_the_default_of_a_dataset(monkeypatch):
+    short = dataclasses.replace(DATASETS["shapes"], settings={"epochs": 1})
+    monkeypatch.setitem(DATASETS, "shapes", short)
+    assert (TrainConfig().epochs, TrainConfig().warmup_epochs) == (1, 0.5)
+    assert TrainConfig(epochs=2).warmup_epochs == 1
+
+
 def test_settings_reach_the_augmentation():
     augmentation = TrainConfig(dataset="cifar10", crop_padding=1, mixup=0.3, crop_fill="zero").augmentation()
     assert type(augmentation) is Augmentation
