@@ -99,7 +99,7 @@ def run(benchmark: Any, argv: Sequence[str] | None = None) -> Record:
     parser.add_argument("--plot", type=Path, help="draw them here (.svg or .png)")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: leave out when other processes run")
     args = parser.parse_args(argv)
-    use_threads(args.threads)  # starts this process anew if NumPy's threads have to be others
+    use_threads(args.threads)
     args.threads = args.threads or available_cores()
     if args.clock == "cpu" and args.threads > 1:
         parser.error("--clock cpu adds the time of all threads up: it needs --threads 1")
@@ -268,7 +268,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def labelled_bars(axes: Any, labels: Sequence[str], values: Sequence[float], colours: Sequence[str], form: str) -> None:
-    """Horizontal bars from the top down, each with its number behind it."""
+    """Horizontal bars from the top down, each with its number after it."""
     places = range(len(labels))
     bars = axes.barh(places, values, color=colours)
     axes.bar_label(bars, [form.format(value) for value in values], padding=3, fontsize=8)

@@ -29,8 +29,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import levit_ref
-from levit_ref.data import ArrayDataset, Dataset, Loader
-from levit_ref.evaluation import EvalResult, evaluate
+from levit_ref.data import ArrayDataset, Loader
+from levit_ref.evaluation import evaluate
 from levit_ref.nn import lean_backward
 from levit_ref.training import Datasets, Progress, TrainConfig, load_datasets, train
 from levit_ref.training.parts import Parts, build
@@ -44,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
     parser.add_argument("--model", default="levit_128s_32px")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--backend", choices=common.available_backends(), help="by default the active one")
+    parser.add_argument("--backend", choices=levit_ref.available_backends(), help="by default the active one")
     parser.add_argument("--steps", type=int, default=20, help="of each in a turn")
     parser.add_argument("--data-dir", type=Path, help="CIFAR-10 in its official layout; else pictures are generated")
 
@@ -61,18 +61,19 @@ def bare_step(parts: Parts) -> Callable[[], None]:
     batch = next(iter(parts.loader.epoch(0)))
 
     def step() -> None:
-        logits = parts.model.forward_heads(batch.images)
-        _, gradient = parts.objective(logits, batch.targets)
-        parts.model.zero_grad()
+        model = parts.step.model
+        logits = model.forward_heads(batch.images)
+        _, gradient = parts.step.objective(logits, batch.targets)
+        model.zero_grad()
         with lean_backward():
-            parts.model.backward_heads(*gradient)
-        parts.optimizer.step(1e-4)
+            model.backward_heads(gradient.head, gradient.head_dist)
+        parts.step.optimizer.step(1e-4)
 
     return step
 
 
 class Turns(Progress):
-    """The live display, drawn to nowhere; behind each epoch of the loop come as many bare steps."""
+    """The live display, drawn to nowhere; after each epoch of the loop come as many bare steps."""
 
     def __init__(self, nowhere: TextIO, step: Callable[[], None], steps: int, pictures: int) -> None:
         super().__init__(Console(file=nowhere, force_terminal=True))
@@ -105,23 +106,20 @@ def seconds(function: Callable[[], object], calls: int = 30) -> float:
 
 def parts_alone(parts: Parts, config: TrainConfig) -> dict[str, float]:
     """Seconds in a step of what the loop does beside the bare step."""
-    loader = Loader(parts.loader.dataset, config.batch_size, parts.loader.preprocessing, parts.augmentation, workers=0)
+    loader = Loader(
+        parts.loader.dataset, config.batch_size, parts.loader.preprocessing, config.augmentation(), workers=0
+    )
     batches = loader.epoch(0)
     calls = min(30, len(loader))
     found = {
         "a batch (made in the background)": seconds(lambda: next(batches), calls),
-        f"clipping ({config.clip_mode})": seconds(parts.clip),
+        f"clipping ({config.clip_mode})": seconds(parts.step.clip),
     }
-    if parts.ema is not None:
-        found["moving average"] = seconds(parts.ema.update)
+    if parts.step.ema is not None:
+        found["moving average"] = seconds(parts.step.ema.update)
     rng = np.random.default_rng(0)
-    found["stochastic depth: its generator"] = seconds(lambda: parts.model.drop_path.seed(rng))
+    found["stochastic depth: its generator"] = seconds(lambda: parts.step.model.drop_path.seed(rng))
     return found
-
-
-def evaluation_of(parts: Parts, test: Dataset, batch: int) -> EvalResult:
-    """Of all test pictures."""
-    return evaluate(parts.model, test, preprocessing=parts.loader.preprocessing, batch_size=batch)
 
 
 def measure(args: argparse.Namespace) -> Record:
@@ -139,7 +137,7 @@ def measure(args: argparse.Namespace) -> Record:
         "test_size": TEST_SIZE,
         "eval_every": args.turns + 1,
     }
-    config = TrainConfig.resolve({name: value for name, value in settings.items() if value is not None})
+    config = TrainConfig(**{name: value for name, value in settings.items() if value is not None})
     pictures = args.steps * args.batch
     datasets = load_datasets(config) if args.data_dir else Datasets(noise(pictures, 0), noise(TEST_SIZE, 1))
     backend = config.backend or levit_ref.get_backend()
@@ -149,7 +147,12 @@ def measure(args: argparse.Namespace) -> Record:
             turns = Turns(nowhere, bare_step(parts), args.steps, pictures)
             train(config, Path(folder) / "run", datasets=datasets, progress=turns)
         alone = parts_alone(parts, config)
-        evaluation = TEST_SIZE / seconds(lambda: evaluation_of(parts, datasets.test, args.batch), 3)
+        evaluation = TEST_SIZE / seconds(
+            lambda: evaluate(
+                parts.step.model, datasets.test, preprocessing=parts.loader.preprocessing, batch_size=args.batch
+            ),
+            3,
+        )
     both = turns.images_per_second
     ratios = [loop / bare for loop, bare in zip(both[TRAINING], both[BARE], strict=True)]
     return {

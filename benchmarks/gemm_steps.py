@@ -147,7 +147,7 @@ def _operands(M: int, N: int, K: int) -> tuple[npt.NDArray[np.float32], ...]:
 
 
 def _fusion(M: int, N: int, K: int, args: argparse.Namespace) -> Record:
-    """A linear layer and the activation behind it: one pass over the result, or two."""
+    """A linear layer and the activation after it: one pass over the result, or two."""
     x, weight, bias = _operands(M, N, K)
     linear, activation = (BACKENDS["native"][f"{name}_forward"].function for name in ("linear", "activation"))
     ways = {

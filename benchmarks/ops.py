@@ -23,7 +23,7 @@ import common
 import numpy as np
 from common import COLOURS, Record, Table, milliseconds, times
 from matplotlib.figure import Figure
-from recording import Case, has_kernel, passes_of, record_cases
+from recording import Case, has_kernel, passes, record_cases
 from steps import OurStep, TorchStep, task_arguments, task_of
 
 import levit_ref
@@ -50,7 +50,7 @@ def measure(args: argparse.Namespace) -> Record:
         if not wanted or not fnmatch.fnmatch(case.operation, args.only) or case.dy is None:
             continue
         case.dy = _random_like(case.dy)
-        ways = {name: _ours(case, name) for name in common.available_backends()} | _torch(case)
+        ways = {name: _ours(case, name) for name in levit_ref.available_backends()} | _torch(case)
         seconds: dict[str, Record] = {}
         peaks = []
         for i, direction in enumerate(DIRECTIONS):
@@ -75,7 +75,7 @@ def measure(args: argparse.Namespace) -> Record:
 def _update(args: argparse.Namespace) -> Record:
     """AdamW on all parameters of the model; no operation of the network, but with a kernel as well."""
     ways: dict[str, Callable[[], object]] = {}
-    for backend in common.available_backends():
+    for backend in levit_ref.available_backends():
         ours = OurStep(task_of(args), backend)
         ours()
         ways[backend] = ours.update
@@ -88,7 +88,7 @@ def _update(args: argparse.Namespace) -> Record:
 def _random_like(dy: Any) -> Any:
     """Random values in the same memory layout.
 
-    The step's own would hide errors and show false ones: behind a normalisation that another one follows, the
+    The step's own would hide errors and show false ones: after a normalisation that another one follows, the
     gradient of the bias is zero but for rounding.
     """
     if not isinstance(dy, np.ndarray):
@@ -103,18 +103,12 @@ Way = tuple[Callable[[], Any], Callable[[], Any]]
 
 
 def _ours(case: Case, backend: str) -> Way:
-    forward, backward = passes_of(case.operation)
-
-    def run_forward() -> Any:
-        with levit_ref.use_backend(backend):
-            return forward(*case.args, **case.kwargs)
-
-    def run_backward() -> Any:
-        with levit_ref.use_backend(backend):
-            return backward(case.dy, saved, *case.backward_args, **case.backward_kwargs)
-
-    _, saved = run_forward()
-    return run_forward, run_backward
+    forward, backward = passes(case.operation, backend)
+    _, saved = forward(*case.args, **case.kwargs)
+    return (
+        lambda: forward(*case.args, **case.kwargs),
+        lambda: backward(case.dy, saved, *case.backward_args, **case.backward_kwargs),
+    )
 
 
 def _torch(case: Case) -> dict[str, Way]:

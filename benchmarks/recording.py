@@ -1,7 +1,7 @@
 """Looking at the operations of a training step: which ones run, on which arrays, and for how long.
 
-Modules call operations as ``F.linear_forward(...)``, a name of :mod:`levit_ref.functional`. For the time of a ``with``
-block, functions that tell an observer take the place of those there.
+Modules call operations as ``F.linear_forward(...)``. For the time of a ``with`` block each of these names stands for a
+function that calls the same operation and tells an observer.
 """
 
 from __future__ import annotations
@@ -9,52 +9,69 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from levit_ref import functional as F
-from levit_ref.ops import Array
-from levit_ref.runtime import BACKENDS
+from levit_ref.runtime import BACKENDS, use_backend
 
 Around = Callable[[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 """``around(name, operation, args, kwargs)`` calls the operation and returns its result."""
 
 
+_OBSERVED = ("_forward", "_backward", "_again", "_statistics", "_sums")
+"""How the names of the operations of a step end."""
+
+
 @contextmanager
 def observed(around: Around) -> Iterator[None]:
-    """Let ``around`` make every call of an operation."""
-    operations = {name: function for name, function in vars(F).items() if hasattr(function, "__wrapped__")}
-
-    def told(name: str, operation: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return around(name, operation, args, kwargs)
-
-    vars(F).update({name: partial(told, name, operation) for name, operation in operations.items()})
+    """Let ``around`` make every call of an operation of a step, on whichever backend is active."""
+    real = {name: getattr(F, name) for name in vars(F) if name.endswith(_OBSERVED)}
+    for name, operation in real.items():
+        setattr(F, name, _through(around, name, operation))
     try:
         yield
     finally:
-        vars(F).update(operations)
+        for name, operation in real.items():
+            setattr(F, name, operation)
+
+
+def _through(around: Around, name: str, operation: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args, **kwargs: around(name, operation, args, kwargs)
 
 
 def has_kernel(operation: str) -> bool:
-    """Whether the native backend has a kernel for the operation."""
+    """Whether the native backend has a kernel for an operation."""
     return operation in BACKENDS.get("native", {})
 
 
-def passes_of(operation: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Forward and backward of an operation, on the active backend; the two steps of batch norm as one."""
+def passes(operation: str, backend: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The whole forward pass of an operation on a backend, and the whole backward pass.
+
+    They are two functions, but for batch normalisation, which is cut where the processes of a cluster would meet: its
+    statistics belong to the forward pass, and its two sums to the backward pass.
+    """
+    forward, backward = getattr(F, f"{operation}_forward"), getattr(F, f"{operation}_backward")
     if operation == "batch_norm":
-        return _batch_norm_forward, _batch_norm_backward
-    return getattr(F, f"{operation}_forward"), getattr(F, f"{operation}_backward")
+        forward, backward = _batch_norm_forward, _batch_norm_backward
+    return _on(backend, forward), _on(backend, backward)
 
 
-def _batch_norm_forward(x: Array, _: Array, __: Array, weight: Array, bias: Array, **options: Any) -> Any:
+def _on(backend: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with use_backend(backend):
+            return function(*args, **kwargs)
+
+    return call
+
+
+def _batch_norm_forward(x: Any, mean: Any, variance: Any, weight: Any, bias: Any, **options: Any) -> Any:
     mean, variance = F.batch_norm_statistics(x, channel_axis=options.get("channel_axis", -1))
     return F.batch_norm_forward(x, mean, variance, weight, bias, **options)
 
 
-def _batch_norm_backward(dy: Array, saved: Any) -> tuple[Array, Array, Array]:
+def _batch_norm_backward(dy: Any, saved: Any) -> tuple[Any, Any, Any]:
     sums = F.batch_norm_backward_sums(dy, saved)
     return F.batch_norm_backward(sums, saved, dy.size // len(sums.dbias)), sums.dweight, sums.dbias
 
@@ -74,7 +91,7 @@ class Case:
     dy: Any = None
     """The gradient that the backward pass got; None if it never came."""
     backward_args: tuple[Any, ...] = ()
-    """After the gradient and what the forward pass saved."""
+    """Of the backward pass, after the gradient and what was saved."""
     backward_kwargs: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -122,10 +139,8 @@ def record_cases(step: Callable[[], object]) -> list[Case]:
     def around(name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         nonlocal returning
         result = function(*args, **kwargs)
-        if name == "batch_norm_backward":
-            return result  # the second step of its backward pass
         operation, _, direction = name.removesuffix("_sums").rpartition("_")
-        options = {k: v for k, v in kwargs.items() if k != "tap"}
+        options = {k: v for k, v in kwargs.items() if k not in ("tap", "add_to")}
         if direction == "forward" and not returning:
             key = (operation, *(_key(v) for v in (*args, *options.values())))
             case = cases.setdefault(key, Case(operation, args, options))

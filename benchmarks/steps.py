@@ -83,7 +83,7 @@ class OurStep:
             loss, gradient = self.objective(logits, self.labels)
             self.model.zero_grad()
             with lean_backward():
-                self.model.backward_heads(*gradient)
+                self.model.backward_heads(gradient.head, gradient.head_dist)
         return loss
 
     def update(self) -> None:

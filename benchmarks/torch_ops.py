@@ -23,17 +23,19 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation:
     return _activated(F.linear(x, weight, bias), activation)
 
 
-def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, stride: Any = 1, padding: Any = 0) -> Tensor:
-    return F.conv2d(x, weight, bias, stride=stride, padding=padding)
+def conv2d(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, *,
+    stride: Any = 1, padding: Any = 0, activation: str = "identity",
+) -> Tensor:  # fmt: skip
+    return _activated(F.conv2d(x, weight, bias, stride=stride, padding=padding), activation)
 
 
 def batch_norm(
-    x: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor, *,
+    x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, *,
     eps: float = 1e-5, channel_axis: int = -1, activation: str = "identity",
 ) -> Tensor:  # fmt: skip
-    """In training: the statistics are the batch's, towards which the given ones move."""
     rows = x.flatten(0, -2) if channel_axis == -1 else x
-    y = F.batch_norm(rows, mean, var, weight, bias, training=True, eps=eps)
+    y = F.batch_norm(rows, None, None, weight, bias, training=True, eps=eps)
     return _activated(y.reshape_as(x), activation)
 
 
@@ -104,7 +106,7 @@ def _calls(function: Callable[..., Tensor], case: Case, layout: Any) -> tuple[Ca
     args = [tensor(value) for value in case.args]
     wanted = [t for t in args if isinstance(t, Tensor) and t.is_floating_point()]
     if case.operation == "batch_norm":
-        wanted = [args[i] for i in (0, 3, 4)]  # statistics are updated in place, by autograd's rules no inputs
+        wanted = [wanted[0], *wanted[3:]]  # the statistics are computed from x
     if not case.backward_kwargs.get("need_dx", True):
         wanted = wanted[1:]
     for t in wanted:

@@ -1,12 +1,11 @@
 """Every variant of LeViT as data: the paper's five, the later public ones, the small-image family, and the ablations.
 
-Names say what a variant is: ``levit_128s`` as in the paper; ``levit_1m_32px`` has about one million parameters and is
+A name says what a variant is: ``levit_128s`` as in the paper; ``levit_1m_32px`` has about one million parameters and is
 for pictures of 32x32 pixels; ``levit_128s_a5_no_attention_bias`` is the paper's ablation A5 of LeViT-128S.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from levit_ref._suggest import did_you_mean
 from levit_ref.nn import LeViT, LeViTConfig, StemConv
 
 
@@ -155,9 +155,8 @@ def get_config(name: str) -> LeViTConfig:
         If there is no such variant; it names the nearest ones.
     """
     if name not in VARIANTS:
-        near = difflib.get_close_matches(name, VARIANTS, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "levit_ref.list_models() has all names"
-        raise ValueError(f"there is no model {name!r}; {hint}")
+        hint = did_you_mean(name, VARIANTS) or "; levit_ref.list_models() has all names"
+        raise ValueError(f"there is no model {name!r}{hint}")
     return VARIANTS[name]
 
 
@@ -200,8 +199,7 @@ def create_model(
 
     Examples
     --------
-    >>> model = create_model("levit_256", num_classes=1000, image_size=224)
-    >>> model.eval()
+    >>> model = create_model("levit_256", num_classes=1000, image_size=224).eval()
     >>> model(np.zeros((1, 3, 224, 224), np.float32)).shape
     (1, 1000)
     """

@@ -163,7 +163,7 @@ def prepare_images(
     >>> images = prepare_images([grey, grey], Preprocessing((32, 32), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)))
     >>> images.shape
     (2, 3, 32, 32)
-    >>> bool(np.allclose(images, (128 / 255 - 0.5) / 0.25))
+    >>> bool(np.allclose(images, (128 / 255 - 0.5) / 0.25, atol=1e-6))
     True
     """
     how, several = preprocessing_of(preprocessing), as_list(pictures)

@@ -64,7 +64,7 @@ print(f"a photograph of {photograph.shape} bytes, and a network of {model.flat_d
 #    the *logit*. There are two: in training one learns from the true classes, the other from what a larger network, the
 #    teacher, says; the answer is their mean. (They share no more than the name with the heads of attention.)
 #
-# Attention with an MLP behind it is a *block*. Each of the two adds what it makes to its input; the sum that grows in
+# Attention with an MLP after it is a *block*. Each of the two adds what it makes to its input; the sum that grows in
 # this way from block to block is the *residual stream*. Blocks on the same grid are a *stage*; LeViT has three, with
 # shrinking attention between them.
 #
@@ -84,7 +84,7 @@ print(f"\n{len(acts)} values have a name; every second of seven: {len(range(0, 7
 # %% [markdown]
 # 4 x 4 = 16. The first axis is the batch: several pictures can go through at once, here one. The names are those of the
 # code, which counts stages and blocks from 0: `stem.act1` is what the stem's first convolution hands on, `resid_post`
-# the residual stream behind a block, `pooled` the mean over the tokens. The weights are random, so the logits mean
+# the residual stream after a block, `pooled` the mean over the tokens. The weights are random, so the logits mean
 # nothing yet; but shapes and costs do not depend on what the weights are.
 #
 # Tokens keep their place on the picture, and every stage keeps every second one of each axis. On the left, where they
@@ -110,7 +110,7 @@ plt.show()
 # ## Parameters
 #
 # A linear layer multiplies a token $x$, a row of $C_{in}$ numbers, by a matrix $W$ of $C_{out} \times C_{in}$ weights:
-# $y = x W^T$. LeViT puts a *batch normalisation* behind it, which scales and shifts each of the $C_{out}$ results
+# $y = x W^T$. LeViT puts a *batch normalisation* after it, which scales and shifts each of the $C_{out}$ results
 # ([notebook 3](03_batch_norm.ipynb)). So the two have $C_{in} C_{out} + 2\, C_{out}$ parameters.
 #
 # In attention ([notebook 4](04_attention.ipynb)) one such layer makes three vectors for each token and each of $h$
@@ -274,13 +274,13 @@ for row in ledger.rows[:8]:
 # ## The same number by three routes
 #
 # The multiply-adds of LeViT-128S: as the package counts them; by our formulas; and from the shapes of what flowed when
-# the photograph went through, since each number behind a product is a sum with so many terms.
+# the photograph went through, since each number after a product is a sum with so many terms.
 
 # %%
 weights = dict(model.named_parameters())
 by_shapes = 0
 for name, value in acts.items():
-    if name.endswith(".linear"):  # behind a convolution or a linear layer
+    if name.endswith(".linear"):  # after a convolution or a linear layer
         by_shapes += value.size * weights[f"{name}.weight"].data[0].size  # the weights that make one output
     elif name.endswith(".scores"):  # a query times a key
         by_shapes += value.size * model.config.key_dim

@@ -154,7 +154,7 @@ print("differs from levit_ref.ops by", np.abs(Y.T.reshape(16, 112, 112) - theirs
 #
 # A *loss* $L$ is a number that says how wrong the network's answers are. Training needs to know how it changes with
 # every weight and, for the layers before, with every input. The *gradient* $\partial L / \partial y$ of each output is
-# given (it comes from the layers behind); collect it in a matrix $G$ of the shape of $Y$. A small change of weights,
+# given (it comes from the layers after); collect it in a matrix $G$ of the shape of $Y$. A small change of weights,
 # $\mathrm{d}K$, changes $Y$ by $P\,\mathrm{d}K$, and the loss by
 #
 # $$ \mathrm{d}L = \sum_{m,o} G_{mo}\, (P\, \mathrm{d}K)_{mo}
@@ -182,7 +182,7 @@ def backward(g, x, w, s, p):
 # %%
 g = rng.normal(size=(16, 112, 112))  # as if a loss had this gradient
 dx, dw = backward(g, x, w, 2, 1)
-for name, a, b in zip(("dx", "dw"), (dx[None], dw), ops.conv2d_backward(g[None], saved), strict=True):
+for name, a, b in zip(("dx", "dw"), (dx[None], dw), ops.conv2d_backward(g[None], saved)[:2], strict=True):
     print(f"{name} differs from levit_ref.ops by {np.abs(a - b).max():.1e}")
 
 
@@ -381,7 +381,7 @@ assert patch_stem.macs == 14 * 14 * 3 * 16 * 16 * 128
 assert fields[middle].box == (a, a, b, b) and b - a + 1 == 31
 
 # %% [markdown]
-# **Next.** [Batch normalisation](03_batch_norm.ipynb): what stands behind every convolution and every linear layer.
+# **Next.** [Batch normalisation](03_batch_norm.ipynb): what stands after every convolution and every linear layer.
 #
 # ## Exercises
 #

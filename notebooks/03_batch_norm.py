@@ -70,7 +70,8 @@ def forward(x, gamma, beta):
 
 gamma, beta = rng.uniform(0.5, 1.5, 16), rng.normal(size=16)
 y, n = forward(rows, gamma, beta)
-theirs, saved = ops.batch_norm_forward(rows, gamma, beta, np.zeros(16), np.ones(16), training=True)
+mean, variance = ops.batch_norm_statistics(rows)
+theirs, saved = ops.batch_norm_forward(rows, mean, variance, gamma, beta)
 print("differs from levit_ref.ops by", np.abs(y - theirs).max())
 
 # %%
@@ -107,12 +108,15 @@ def backward(g, n, x, gamma):
     return scale * (g - dbeta / len(g) - n * dgamma / len(g)), dgamma, dbeta
 
 
+# %%
 g = rng.normal(size=y.shape)  # as if a loss had this gradient
 dx, dgamma, dbeta = backward(g, n, rows, gamma)
 length = np.linalg.norm(dx, axis=0)
 print("cosine with 1:", np.abs(dx.sum(axis=0) / length / len(n) ** 0.5).max())
 print("cosine with n:", np.abs((dx * n).sum(axis=0) / length / np.linalg.norm(n, axis=0)).max())
-for name, a, b in zip(("dx", "dgamma", "dbeta"), (dx, dgamma, dbeta), ops.batch_norm_backward(g, saved), strict=True):
+sums = ops.batch_norm_backward_sums(g, saved)  # the two sums of the formula
+theirs = ops.batch_norm_backward(sums, saved, len(rows)), sums.dweight, sums.dbias
+for name, a, b in zip(("dx", "dgamma", "dbeta"), (dx, dgamma, dbeta), theirs, strict=True):
     print(f"{name:6} differs from levit_ref.ops by {np.abs(a - b).max():.1e}")
 
 # %% [markdown]
@@ -145,8 +149,10 @@ running_mean, running_var = np.zeros(16), np.ones(16)
 distance = []
 for _ in range(80):
     batch = rows.reshape(256, -1, 16)[rng.choice(256, 64)].reshape(-1, 16)
-    _, saved = ops.batch_norm_forward(batch, gamma, beta, running_mean, running_var, training=True)
-    running_mean, running_var = ops.update_running_statistics(running_mean, running_var, saved, momentum=0.1)
+    statistics = ops.batch_norm_statistics(batch)
+    running_mean, running_var = ops.update_running_statistics(
+        running_mean, running_var, *statistics, len(batch), momentum=0.1
+    )
     distance.append(np.abs(running_var - rows.var(axis=0)).max())
 print(f"0.9^t falls below 0.01 at t = {np.ceil(np.log(0.01) / np.log(0.9)):.0f}")
 
@@ -169,7 +175,7 @@ plt.show()
 #
 # $$ s_c \big( W_c \cdot x - r^{mean}_c \big) + \beta_c = (s_c W_c) \cdot x + (\beta_c - s_c\, r^{mean}_c).$$
 #
-# LeViT puts batch normalisation behind *every* product for this reason: layer normalisation, which other transformers
+# LeViT puts batch normalisation after *every* product for this reason: layer normalisation, which other transformers
 # have, takes its statistics from each token, and cannot be merged.
 
 # %%
@@ -180,7 +186,7 @@ running_mean, running_var = products.mean(axis=0), products.var(axis=0)  # as tr
 scale = gamma / np.sqrt(running_var + EPS)
 folded_W, folded_bias = W * scale[:, None], beta - scale * running_mean
 one_product, _ = ops.linear_forward(tokens, folded_W, folded_bias)
-two_steps, _ = ops.batch_norm_forward(products, gamma, beta, running_mean, running_var, training=False)
+two_steps, _ = ops.batch_norm_forward(products, running_mean, running_var, gamma, beta)
 print("folded and unfolded differ by", np.abs(one_product - two_steps).max())
 
 # %% [markdown]
@@ -190,7 +196,7 @@ print("folded and unfolded differ by", np.abs(one_product - two_steps).max())
 
 # %%
 try:
-    ops.batch_norm_forward(rows[:1], gamma, beta, running_mean, running_var, training=True)
+    ops.batch_norm_statistics(rows[:1])
 except ValueError as error:
     print(error)
 
@@ -237,7 +243,7 @@ assert np.isclose(np.median(dx1 / dx10), 10, rtol=1e-3)
 # does a column of the gradient still sum to zero?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-_, saved = ops.batch_norm_forward(rows, gamma, beta, running_mean, running_var, training=False)
-dx_inference = ops.batch_norm_backward(g, saved)[0]
+_, saved = ops.batch_norm_forward(rows, running_mean, running_var, gamma, beta)
+dx_inference = ops.batch_norm_backward(ops.batch_norm_backward_sums(g, saved), saved)  # no count: constant statistics
 print("sums of columns, at most", np.abs(dx_inference.sum(axis=0)).max())
 assert np.allclose(dx_inference, g * gamma / np.sqrt(running_var + EPS))

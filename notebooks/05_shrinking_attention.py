@@ -337,7 +337,7 @@ shrink.eval()  # its running statistics are those of the pass in the first cell
 
 
 def fold(layer):
-    """Weight and shift of a linear layer with the normalisation behind it, as in notebook 3."""
+    """Weight and shift of a linear layer with the normalisation after it, as in notebook 3."""
     s = layer.bn.weight.data / np.sqrt(layer.bn.running_var.data + layer.bn.eps)
     return s[:, None] * layer.linear.weight.data, layer.bn.bias.data - s * layer.bn.running_mean.data
 

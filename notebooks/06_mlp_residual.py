@@ -84,7 +84,7 @@ for at in (-1.5, 1.0, 3.0):
 #
 # ## The MLP
 #
-# For each token alone: a linear layer to twice the channels, hardswish, and a linear layer back; a batch normalisation behind
+# For each token alone: a linear layer to twice the channels, hardswish, and a linear layer back; a batch normalisation after
 # each linear layer ([notebook 3](03_batch_norm.ipynb)). ViT expands by 4; LeViT by 2, to save work (paper, section 4.2).
 #
 # **Prediction.** A block of LeViT-128S' first stage has 128 channels and 196 tokens. Attention there makes 4 heads with 16
@@ -185,7 +185,7 @@ plt.show()
 
 # %%
 p = 0.1
-factor = ops.drop_path_factor(rng, 200_000, p, np.float64)
+factor = ops.drop_path_factor(rng.random(200_000), p, np.float64)
 print("values", np.unique(factor), "mean", factor.mean(), "variance", factor.var())
 print("p / (1 - p) =", p / (1 - p))
 y, saved = ops.residual_forward(tokens, np.ones_like(tokens), factor[:8])
@@ -210,7 +210,7 @@ W1, W2, norm1, norm2 = mlp.ln1.linear.weight.data, mlp.ln2.linear.weight.data, m
 
 def normalise(x, norm):
     statistics = norm.running_mean.data, norm.running_var.data
-    return ops.batch_norm_forward(x, norm.weight.data, norm.bias.data, *statistics, training=False)[0]
+    return ops.batch_norm_forward(x, *statistics, norm.weight.data, norm.bias.data)[0]
 
 
 by_module = mlp(tokens)[2, 3, 5]
@@ -261,6 +261,6 @@ assert np.allclose(logits, logits[0])  # nothing of the picture gets through, an
 # is the standard deviation of that number for $p = 0.1$? Compute it, then simulate.
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-met = np.array([(ops.drop_path_factor(rng, 24, 0.1, np.float64) > 0).sum() for _ in range(20_000)])
+met = np.array([(ops.drop_path_factor(rng.random(24), 0.1, np.float64) > 0).sum() for _ in range(20_000)])
 print("mean", met.mean(), "expected", 24 * 0.9, " spread", met.std(), "expected", (24 * 0.9 * 0.1) ** 0.5)
 assert np.isclose(met.mean(), 21.6, atol=0.05)

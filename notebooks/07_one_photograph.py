@@ -30,19 +30,17 @@ from matplotlib.cbook import get_sample_data
 
 import levit_ref
 from levit_ref import inspection, ops
-from levit_ref.preprocessing import Preprocessing, read_picture
+from levit_ref.preprocessing import read_picture
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
 
 # %%
 name = "levit_1m_32px-cifar10"
-model = levit_ref.load_pretrained(name)  # comes with the package; in evaluation mode
-about = levit_ref.pretrained_info(name)
+checkpoint = levit_ref.load_checkpoint(name)  # comes with the package
+model, about = checkpoint.model, checkpoint.about  # the network, in evaluation mode, and what is known about it
 file = get_sample_data("grace_hopper.jpg", asfileobj=False)  # comes with matplotlib
 images = levit_ref.prepare_images(file, about)  # what the network takes: (1, 3, 32, 32), normalised
-picture = read_picture(
-    file, Preprocessing(about.image_size)
-)  # the same before normalisation, for our eyes: (3, 32, 32), bytes
+picture = read_picture(file, about.preprocessing)  # the same before normalisation, for our eyes: (3, 32, 32), bytes
 print(f"{model.flat_data.size:,} parameters, trained on {about.dataset}", end="; ")
 print(f"right for {about.accuracy:.1%} of its test pictures")
 print("classes:", *about.class_names)
@@ -67,7 +65,8 @@ print("classes:", *about.class_names)
 
 # %%
 photograph = plt.imread(file)  # (600, 512, 3), bytes
-mean, std = (np.array(values)[:, None, None] for values in (about.mean, about.std))  # (3, 1, 1)
+how = about.preprocessing
+mean, std = (np.array(values)[:, None, None] for values in (how.mean, how.std))  # (3, 1, 1)
 print(f"{photograph.size:,} numbers in the file, {images.size:,} for the network", end=": ")
 print(f"1 of {photograph.size / images.size:.0f}")
 print("normalised by hand, differs by", np.abs((picture / 255 - mean) / std - images[0]).max())
@@ -114,7 +113,7 @@ for spec in specs:
 # %% [markdown]
 # That is one of the six blocks, and everything in it has been met before: `qkv` makes queries, keys and values
 # ([notebook 4](04_attention.ipynb)), `proj` brings what the heads found back to the stream; `.linear` is the value
-# behind a matrix product, `.bn` behind the batch normalisation that follows it. `attn` and `mlp` are what the two
+# after a matrix product, `.bn` after the batch normalisation that follows it. `attn` and `mlp` are what the two
 # halves of the block add. Axes: `B` pictures, `N` tokens, `C` channels; `D` key channels and `E` value channels of a
 # head.
 #
@@ -132,7 +131,7 @@ print("logits:", nothing)
 #
 # For small pictures the stem has three convolutions ([notebook 2](02_convolution_stem.ipynb)); the first one keeps 32
 # x 32 places, each of the others halves rows and columns. One number of the first is a sum of 27 products. A
-# normalisation and hardswish follow ([notebook 6](06_mlp_residual.ipynb)); behind the third convolution, the
+# normalisation and hardswish follow ([notebook 6](06_mlp_residual.ipynb)); after the third convolution, the
 # normalisation only.
 #
 # **Prediction.** What is the smallest number that can come out of hardswish, whatever the picture and the weights?
@@ -142,7 +141,7 @@ weight = model.stem.conv1.linear.weight.data  # (32, 3, 3, 3): output, input, ro
 window = images[0, :, 11:14, 15:18]  # the pixels around row 12, column 16
 print("sum of 27 products", (weight[5] * window).sum(), " recorded", acts["stem.conv1.linear"][0, 5, 12, 16])
 smallest = min(acts["stem.act1"].min(), acts["stem.act2"].min())
-print(f"behind hardswish, the smallest here is {smallest:.6f}, the smallest possible -3/8 = {-3 / 8}")
+print(f"after hardswish, the smallest here is {smallest:.6f}, the smallest possible -3/8 = {-3 / 8}")
 
 # %% [markdown]
 # `as_grid` lays a value out as a map with the channels last, whether it is a picture or a row of tokens. Of each map
@@ -184,7 +183,7 @@ def rms(x):
 
 
 sizes = []
-print("block               before  attention  MLP    behind  perpendicular   sum differs by")
+print("block               before  attention  MLP    after   perpendicular   sum differs by")
 for block in blocks:
     parts = [acts[f"{block}.{part}"] for part in ("resid_pre", "attn", "mlp")]
     post = acts[f"{block}.resid_post"]
@@ -206,7 +205,7 @@ plt.show()
 
 # %% [markdown]
 # Perpendicular pieces add as the sides of a right triangle do, $\sqrt{a^2 + b^2 + c^2}$: the column `perpendicular`.
-# Where the stream behind a block is larger than that, the pieces pull the same way, and strengthen what is there;
+# Where the stream after a block is larger than that, the pieces pull the same way, and strengthen what is there;
 # where it is smaller, they pull against each other, and something is taken away. (Between two stages stands shrinking
 # attention, which begins a new stream: there the size can jump. The scale of the figure is logarithmic.)
 #
@@ -248,7 +247,7 @@ for head in range(len(q)):
 # %%
 present = get_sample_data("Minduka_Present_Blue_Pack.png", asfileobj=False)
 others = levit_ref.prepare_images(present, about)
-other_picture = read_picture(present, Preprocessing(about.image_size))
+other_picture = read_picture(present, about.preprocessing)
 _, other = levit_ref.run_with_activations(model, others, "*")
 inspection.draw_attention_maps(other_picture, inspection.attention_maps(other, layer, token))
 
@@ -308,7 +307,7 @@ figure.colorbar(drawn, ax=axes, label="cosine", shrink=0.9)
 plt.show()
 
 # %% [markdown]
-# At first a token knows its own few pixels, and can only be like those that look like it; behind a stage it has heard
+# At first a token knows its own few pixels, and can only be like those that look like it; after a stage it has heard
 # of all others. Nothing forces the tokens apart then: all that the head will see of the last ones is their mean. (A
 # token is drawn as a square around the pixel on which it stands. The first one of each row and column stands on pixel
 # 0 in every stage, so the maps begin above and left of the picture.)
@@ -365,7 +364,7 @@ plt.show()
 #
 # ## Where the lead comes from
 #
-# Everything behind the last block is affine in the tokens: a mean, a scaling and shifting, a matrix. (*Affine* is
+# Everything after the last block is affine in the tokens: a mean, a scaling and shifting, a matrix. (*Affine* is
 # linear with a constant.) So the lead splits exactly. With $s = \gamma / \sqrt{v + \epsilon}$ and $u = s \odot (w_1 -
 # w_2)$, where 1 and 2 are the first and the second class and $\odot$ multiplies entry by entry,
 #
@@ -455,7 +454,7 @@ for source, share in zip(sources[2:], shares[2:].sum(axis=1), strict=True):
     print(f"stages.2.{source:15} {-share:+15.4f}   {effect:+18.4f}")
 
 # %% [markdown]
-# Only the last MLP: nothing behind it reads what it wrote. For the others the change also holds what the later blocks
+# Only the last MLP: nothing after it reads what it wrote. For the others the change also holds what the later blocks
 # then do differently, which can be larger than the share and have the other sign.
 #
 # Smaller and other cuts have names as well. `switch_off_head` puts zeros in the place of what a head found,
@@ -476,7 +475,7 @@ print("no heads: every token receives the shift of the normalisation, up to", np
 print(f"its root mean square {rms(empty[layer]):.3f}, with heads {rms(acts[layer]):.3f}")
 
 # %% [markdown]
-# So "a layer without its heads" is not "a layer that adds nothing": the normalisation behind them still shifts. An
+# So "a layer without its heads" is not "a layer that adds nothing": the normalisation after them still shifts. An
 # edit is a precise question, and it has to be said which one.
 #
 # Now all heads, layers and blocks, one at a time. Below the dashed line the second class would be ahead of the first.
@@ -506,14 +505,14 @@ plt.show()
 # %% [markdown]
 # There is no right pattern here; the figure is a list of measurements on one photograph. Two things to look for: parts
 # without which hardly anything changes, and changes that exceed the lead. They cannot be added up: two heads off at
-# once do something else than the sum of both changes, because what comes behind them is not linear.
+# once do something else than the sum of both changes, because what comes after them is not linear.
 #
 # ## Putting something else in
 #
 # An edit can also put in values of another picture: *patching*. Take the residual stream of the photograph at some
 # place, and overwrite it with that of the present.
 #
-# **Prediction.** All tokens are overwritten, at the stem, or in the middle, or behind the last block. Where does the
+# **Prediction.** All tokens are overwritten, at the stem, or in the middle, or after the last block. Where does the
 # network see the photograph, where the present, where a mixture?
 
 # %%
@@ -578,7 +577,7 @@ plt.show()
 #
 # So which of the steps made the decision? That was three questions. What did a step put into the last sum? Its share
 # says it, exactly, and for the last stage only. What if it had been missing? That takes an edit. What if it had seen
-# another picture? A patch. For the tokens behind the last block all three come from one sum; further in front each has
+# another picture? A patch. For the tokens after the last block all three come from one sum; further in front each has
 # its own answer.
 #
 # **Limitation.** Three things that none of this says. *What the picture shows*: the network has ten answers, and a
@@ -618,7 +617,7 @@ assert np.isclose(sum(effects[-1]), whole, atol=1e-4) and all(same)
 # ## Exercises
 #
 # **Exercise 1.** Put in the place of the pooled features the mean of those of the photograph and of the present. Which
-# logits come out? And if the mean is taken at the stem's tokens instead? First think of what lies behind each place.
+# logits come out? And if the mean is taken at the stem's tokens instead? First think of what lies after each place.
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 means = (logits + model(others)) / 2
@@ -626,11 +625,11 @@ for name in ("pooled", "stem.tokens"):
     half = {name: inspection.Overwrite((acts[name] + other[name]) / 2)}
     mixed, _ = levit_ref.run_with_activations(model, images, [], edits=half)
     print(f"{name:12} differs from the mean of the logits by {np.abs(mixed - means).max():.1e}")
-    if name == "pooled":  # only the head lies behind it, which is affine
+    if name == "pooled":  # only the head comes after it, which is affine
         assert np.allclose(mixed, means, atol=1e-4)
 
 # %% [markdown]
-# **Exercise 2.** Mirror the map of the stem's tokens left to right, with an edit. Are the tokens behind the first
+# **Exercise 2.** Mirror the map of the stem's tokens left to right, with an edit. Are the tokens after the first
 # stage mirrored, too? What of attention and MLP could notice it? And where does the network notice?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
@@ -645,7 +644,7 @@ assert np.allclose(mirrored[behind], acts[behind][:, mirror], atol=1e-4)
 # queries stand in columns 0, 2, 4, 6, whose mirror images 7, 5, 3, 1 do not ask.
 
 # %% [markdown]
-# **Exercise 3.** What is the gradient of the first class's logit with respect to the tokens behind the last block?
+# **Exercise 3.** What is the gradient of the first class's logit with respect to the tokens after the last block?
 # Does it depend on the token, or on the picture? Derive it, then ask `run_with_gradients`.
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
@@ -654,4 +653,4 @@ for x in (images, others):
     _, grads = levit_ref.run_with_gradients(model, x, [name], of=int(first))
     print("differs from w s / N by", np.abs(grads[name] - direction / len(last)).max())
     assert np.allclose(grads[name], direction / len(last), rtol=1e-4, atol=1e-6)
-# The same for every token and every picture: behind the last block the logit is affine in the tokens.
+# The same for every token and every picture: after the last block the logit is affine in the tokens.

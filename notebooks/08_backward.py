@@ -143,7 +143,7 @@ print(f"gradient          {(grads[name] * u).sum():.10f}")
 
 # %%
 block = "stages.0.blocks.0."
-print("same before and behind the block:", np.array_equal(grads[block + "resid_pre"], grads[block + "resid_post"]))
+print("same before and after the block:", np.array_equal(grads[block + "resid_pre"], grads[block + "resid_post"]))
 print("largest entry inside, at the attention's probabilities:", np.abs(grads[block + "attn.probs"]).max())
 untouched = [name for name, p in model.named_parameters() if not np.any(p.grad)]
 print(f"{len(untouched)} of {len(list(model.named_parameters()))} parameter arrays get no gradient")
@@ -198,7 +198,7 @@ axes[0].legend()
 plt.show()
 
 # %% [markdown]
-# The values on the left are the stem's maps and the residual stream, behind the attention (`resid_mid`) and behind the
+# The values on the left are the stem's maps and the residual stream, after the attention (`resid_mid`) and after the
 # MLP (`resid_post`) of each block. Read them from right to left, as the gradient goes. With $\gamma = 1$ it grows at
 # nearly every branch that it passes, hundreds of times in all (how much depends on the draw), and the first layers are
 # shaken most. With $\gamma = 0$ it is handed on unchanged within a stage (the flat pieces) and grows a little where
@@ -468,7 +468,7 @@ for h in (0.001, 0.01, 0.1, 1.0):
 # ## The same number by four routes
 #
 # The gradient of one pixel: by `model.backward`, by `run_with_gradients`, by a finite difference, and by hand from the
-# gradient behind the first convolution: output channel $o$ reads the pixel at nine places, each time with another of
+# gradient after the first convolution: output channel $o$ reads the pixel at nine places, each time with another of
 # its weights.
 
 # %% tags=["final-check"]

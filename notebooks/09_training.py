@@ -33,9 +33,10 @@ import numpy as np
 
 import levit_ref
 from levit_ref import ops
-from levit_ref.checkpoints import load_model, save_model
+from levit_ref.checkpoints import About, Checkpoint, load_checkpoint, save_checkpoint
 from levit_ref.data import DATASETS, ArrayDataset, Loader, make_shapes, normalise
 from levit_ref.evaluation import evaluate
+from levit_ref.nn import lean_backward
 from levit_ref.training import AdamW, Datasets, Progress, TrainConfig, WarmupCosine, train
 from levit_ref.training.flat import decay_mask
 from levit_ref.training.objective import Objective
@@ -114,7 +115,7 @@ plt.show()
 # %%
 model = levit_ref.create_model("levit_250k_32px", num_classes=10)
 preprocessing = DATASETS["shapes"].preprocessing(32)
-first = next(Loader(training_set, 32, preprocessing, TrainConfig.resolve().augmentation()).epoch(0))
+first = next(Loader(training_set, 32, preprocessing, TrainConfig().augmentation()).epoch(0))
 _, saved = ops.cross_entropy_forward(model(first.images), first.targets)
 model.backward(ops.cross_entropy_backward(1.0, saved))
 before, g = model.flat_data.copy(), np.abs(model.flat_grad)
@@ -125,7 +126,7 @@ for low, high in ((0, 0), (1e-8, 1e-6), (1e-6, 1e-4), (1e-4, 1e-2), (1e-2, 1)):
     print(f"gradient {low:5.0e} to {high:5.0e}: {some.sum():6} parameters move by {moved[some].mean():.6f} on average")
 
 # %% [markdown]
-# By the learning rate, all of them, but where the gradient is zero (the branches behind $\gamma = 0$, [notebook
+# By the learning rate, all of them, but where the gradient is zero (the branches after $\gamma = 0$, [notebook
 # 8](08_backward.ipynb)), or as small as $\epsilon = 10^{-8}$. The first step knows nothing but signs.
 #
 # ## When? The schedule
@@ -153,8 +154,8 @@ print(f"the parameter travelled {-theta[0]:.4f}, the sum of all rates is {rates.
 # ## The loop
 #
 # Everything is there: batches, network, loss, gradient, optimiser, schedule. Here is training as a whole. (`forward_heads`
-# gives the logits of each head, `Objective` the loss and its gradient, `backward_parameters` leaves out the gradient of the
-# pixels, and `decay_mask` says which parameters decay: matrices and filters, not biases and scales.)
+# gives the logits of each head, `Objective` the loss and its gradient. In a `lean_backward` everything that the forward pass
+# kept is given back as soon as it is used. `decay_mask` says which parameters decay: matrices and filters, not biases and scales.)
 
 
 # %%
@@ -179,7 +180,8 @@ def step_of(model, batch, optimizer, rate):
     """Forward, loss, backward, update."""
     loss, gradient = Objective()(model.forward_heads(batch.images), batch.targets)
     model.zero_grad()
-    model.backward_parameters(*gradient)
+    with lean_backward():
+        model.backward_heads(gradient.head, gradient.head_dist)
     optimizer.step(rate)
     return loss
 
@@ -191,10 +193,10 @@ def step_of(model, batch, optimizer, rate):
 # **Prediction.** One epoch with 1,024 pictures either way. By how much do the parameters differ?
 
 # %%
-small = TrainConfig.resolve({"epochs": 1, "train_size": 1024, "test_size": 200})  # dataset "shapes" by default
+small = TrainConfig(epochs=1, train_size=1024, test_size=200)  # dataset "shapes" by default
 quiet = Progress(quiet=True)
 train(small, f"{runs.name}/small", progress=quiet)
-by_train, _ = load_model(f"{runs.name}/small/best.safetensors")
+by_train = load_checkpoint(f"{runs.name}/small").model  # of the folder, the best checkpoint
 by_loop, history = fit(small, make_shapes("train", 1024))
 print(f"{len(history)} steps, loss {history[0, 1]:.3f} to {history[-1, 1]:.3f} (ln 10 = {np.log(10):.3f})")
 print("largest difference of a parameter:", np.abs(by_train.flat_data - by_loop.flat_data).max())
@@ -209,10 +211,10 @@ print("largest difference of a parameter:", np.abs(by_train.flat_data - by_loop.
 # while the learning rate is at its highest, or when it has nearly gone?
 
 # %%
-config = TrainConfig.resolve({"epochs": 5})
+config = TrainConfig(epochs=5)
 tests = []
-how = config.augmentation()
-model, history = fit(config, training_set, lambda m: tests.append(evaluate(m, test_set, 250, how)))
+how = DATASETS["shapes"].preprocessing(32)
+model, history = fit(config, training_set, lambda m: tests.append(evaluate(m, test_set, preprocessing=how)))
 rates, losses = history.T
 for epoch, (part, result) in enumerate(zip(losses.reshape(5, -1), tests, strict=True), 1):
     print(f"epoch {epoch}: training loss {part.mean():.3f}, test loss {result.loss:.3f}, right {result.accuracy:.1%}")
@@ -269,16 +271,15 @@ labels = training_set.labels[:6000].copy()
 wrong = rng.random(6000) < 0.3
 labels[wrong] = (labels[wrong] + rng.integers(1, 10, wrong.sum())) % 10
 noisy = Datasets(ArrayDataset(training_set.images[:6000], labels, training_set.classes), test_set)
-save_model(f"{runs.name}/teacher.safetensors", model)
+save_checkpoint(Checkpoint(model, About(how)), f"{runs.name}/teacher.safetensors")
 student = {"epochs": 3, "eval_every": 3}
-train(TrainConfig.resolve(student), f"{runs.name}/alone", datasets=noisy, progress=quiet)
-taught = TrainConfig.resolve(student | {"teacher": f"{runs.name}/teacher.safetensors"})
+train(TrainConfig(**student), f"{runs.name}/alone", datasets=noisy, progress=quiet)
+taught = TrainConfig(**student, teacher=f"{runs.name}/teacher.safetensors")
 train(taught, f"{runs.name}/taught", datasets=noisy, progress=quiet)
 print(f"{wrong.mean():.1%} of the labels are wrong")
 
 # %%
-alone, _ = load_model(f"{runs.name}/alone/best.safetensors")
-pupil, _ = load_model(f"{runs.name}/taught/best.safetensors")
+alone, pupil = (load_checkpoint(f"{runs.name}/{name}").model for name in ("alone", "taught"))
 seen = normalise(test_set.images, how.mean, how.std)  # (2000, 3, 32, 32)
 with alone.inference(), pupil.inference():
     heads = pupil.forward_heads(seen)
@@ -372,7 +373,7 @@ plt.show()
 # | A1 | the pyramid | one stage, 8 x 8 tokens throughout |
 # | A2 | the convolution stem | one convolution of 4 x 4 pixels with stride 4: patches, as in ViT |
 # | A3 | batch normalisation | layer normalisation, once for each block |
-# | A5 | the attention's biases | a learned vector for each position, added once behind the stem |
+# | A5 | the attention's biases | a learned vector for each position, added once after the stem |
 # | A6 | wide blocks with small keys | ViT's proportions, at the same number of multiply-adds |
 # | A7 | the hardswish in the attention | nothing |
 #
@@ -446,12 +447,11 @@ class Compared(AdamW):
 
 
 # %% tags=["final-check"]
-reread, _ = load_model(f"{runs.name}/teacher.safetensors")
 routes = [
     tests[-1].accuracy,
     np.trace(tests[-1].confusion) / len(test_set),
     shares["the teacher"],
-    evaluate(reread, test_set, 100, how).accuracy,
+    evaluate(load_checkpoint(f"{runs.name}/teacher.safetensors"), test_set, batch_size=100).accuracy,
 ]
 fit(small, make_shapes("train", 1024), make_optimizer=Compared)
 print([float(share) for share in routes])

@@ -38,19 +38,21 @@ for library in "OPENBLAS_NUM", "OMP_NUM", "MKL_NUM", "VECLIB_MAXIMUM":
 # %%
 import time
 from collections import defaultdict, namedtuple
+from contextlib import contextmanager
 from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import levit_ref
+from levit_ref import functional as F
 from levit_ref.inspection import count_macs
 from levit_ref.ops.linear import LinearSaved
-from levit_ref.runtime import BACKENDS
 
 # %% [markdown]
 # The package has its operations twice, in two *backends*: `numpy`, and `native`, compiled C++ functions (*kernels*) that the
-# installation builds where it finds a compiler. `BACKENDS` has both by name, each with all functions of `levit_ref.ops`.
+# installation builds where it finds a compiler. The functions of `levit_ref.functional`, here `F`, are those of `levit_ref.ops`,
+# computed by whichever backend is active.
 
 # %%
 WAYS = levit_ref.available_backends()
@@ -70,6 +72,12 @@ def best(function, seconds=0.2):
         function()
         times.append(time.perf_counter() - start)
     return min(times)
+
+
+def with_backend(way, function, *args):
+    """One call on a backend."""
+    with levit_ref.use_backend(way):
+        return function(*args)
 
 
 # %%
@@ -118,7 +126,7 @@ ways = {  # name: (rows, function)
     "NumPy's BLAS, x @ w.T": (M, lambda: x @ w.T),
 }
 if "native" in WAYS:
-    ways["the package's kernel"] = (M, lambda: BACKENDS["native"].linear_forward(x, w)[0])
+    ways["the package's kernel"] = (M, lambda: with_backend("native", F.linear_forward, x, w)[0])
 
 # %%
 rate = {name: 2 * rows * N * K / best(way) / 1e9 for name, (rows, way) in ways.items()}
@@ -212,7 +220,7 @@ rates = defaultdict(list)
 for m, n, k in (2048, 512, 512), (1568, 256, 512), (1024, 1024, 1024):
     left, right = np.ones((m, k), np.float32), np.ones((n, k), np.float32)
     for way in WAYS:
-        seconds = best(lambda way=way, left=left, right=right: BACKENDS[way].linear_forward(left, right))
+        seconds = best(lambda way=way, left=left, right=right: with_backend(way, F.linear_forward, left, right))
         rates[way].append(2 * m * n * k / seconds / 1e9)
 peak = max(max(r) for r in rates.values())
 print("best product by", ", by ".join(f"{way}: {max(r):.0f} GFLOP/s" for way, r in rates.items()))
@@ -267,7 +275,7 @@ plt.show()
 # ($2MNK$ FLOP; $MK + NK + MN$ numbers of 4 bytes.) And which operations of a block are on the left?
 
 # %%
-PER_NUMBER = {"residual": 1, "batch_norm": 2, "hardswish": 5, "global_average_pool": 1}  # FLOP for each number
+PER_NUMBER = {"residual": 1, "batch_norm": 2, "activation": 5, "global_average_pool": 1}  # FLOP for each number
 
 
 def work(kind, args, options, y):
@@ -278,14 +286,14 @@ def work(kind, args, options, y):
         (B, heads, N_q, D), (N_k, E) = args[0].shape, args[2].shape[2:]
         flop = 2 * B * heads * N_q * N_k * (D + 1 + E)
     else:  # hardswish is a sum, a maximum, a minimum, two products; it may be a part of the normalisation
-        fused = PER_NUMBER["hardswish"] if options.get("activation") == "hardswish" else 0
+        fused = PER_NUMBER["activation"] if options.get("activation") == "hardswish" else 0
         flop = (PER_NUMBER.get(kind, 0) + fused) * y.size
     return flop, sum(a.nbytes for a in (*args, y) if isinstance(a, np.ndarray))
 
 
 # %% [markdown]
-# A backend is anything that has the names of `levit_ref.ops`. So we make one that calls another backend's operations and
-# writes down what each call did. (Python calls `__getattr__` for a name that an object does not have.)
+# Every module of the network calls its operations as `F.linear_forward(...)` and so on, and so there is one place to watch
+# them: for a while, each name in `F` is a function that calls the operation and writes down what that did.
 
 
 # %%
@@ -293,32 +301,37 @@ Call = namedtuple("Call", "seconds kind flop bytes")
 
 
 # %%
-class Watch:
-    def __init__(self, name):
-        self.backend, self.calls = BACKENDS[name], []
+@contextmanager
+def in_place_of(functions):
+    """For the time of a `with` block, other functions stand under these names in F."""
+    real = {name: getattr(F, name) for name in functions}
+    vars(F).update(functions)
+    yield
+    vars(F).update(real)
 
-    def __getattr__(self, operation):
-        function, kind = getattr(self.backend, operation), operation.removesuffix("_forward")
 
-        def timed(*args, **options):
-            start = time.perf_counter()
-            y, saved = function(*args, **options)
-            self.calls.append(Call(time.perf_counter() - start, kind, *work(kind, args, options, y)))
-            return y, saved
+# %%
+def watched(name, calls):
+    function, kind = getattr(F, name), name.removesuffix("_forward")
 
-        return function if kind == operation else timed
+    def timed(*args, **options):
+        start = time.perf_counter()
+        y, saved = function(*args, **options)
+        calls.append(Call(time.perf_counter() - start, kind, *work(kind, args, options, y)))
+        return y, saved
+
+    return timed
 
 
 # %%
 def watch(way, function, passes=10):
     """The calls of one pass, the seconds of each the best of all passes."""
-    BACKENDS["watch"], runs = Watch(way), []
-    with levit_ref.use_backend("watch"), model.inference():
+    runs, names = [], [name for name in vars(F) if name.endswith("_forward")]
+    with levit_ref.use_backend(way), model.inference():
         for _ in range(passes):
-            BACKENDS["watch"].calls.clear()
-            function()
-            runs.append(list(BACKENDS["watch"].calls))
-    del BACKENDS["watch"]
+            runs.append([])
+            with in_place_of({name: watched(name, runs[-1]) for name in names}):
+                function()
     return [calls[0]._replace(seconds=min(call.seconds for call in calls)) for calls in zip(*runs, strict=True)]
 
 
@@ -326,7 +339,7 @@ def watch(way, function, passes=10):
 # The network is LeViT-128S with random weights, in inference, on 8 pictures: speed does not depend on what it has
 # learned. (The noise opens the normalisations that start with zero, [notebook 6](06_mlp_residual.ipynb), so that no
 # result is trivial.) Of its operations, look at the second convolution of the stem, and at the first block: 196 tokens
-# of 128 channels. (The calls come in order: places 0 to 7 are the stem's four convolutions, a norm behind each; the
+# of 128 channels. (The calls come in order: places 0 to 7 are the stem's four convolutions, a norm after each; the
 # block begins at 8.)
 
 # %%
@@ -420,7 +433,7 @@ print(", ".join(f"{name}: {1e3 * seconds:.1f} ms" for name, seconds in parts.ite
 # less well than large ones) and fresh memory.
 #
 # The kernel computes the scores of a few queries, their softmax and the product with the values in one go, and never writes
-# scores to memory ([`csrc/ops/attention.h`](../csrc/ops/attention.h)). What remains between it and the roof: an exponential
+# scores to memory ([`csrc/ops/attention.cpp`](../csrc/ops/attention.cpp)). What remains between it and the roof: an exponential
 # is more work than the one multiply-add that it was counted as, and sums over 16 channels are too short to keep a tile busy.
 #
 # ## The whole network
@@ -433,7 +446,7 @@ print(", ".join(f"{name}: {1e3 * seconds:.1f} ms" for name, seconds in parts.ite
 
 # %%
 KINDS = {"linear": "linear", "conv2d": "convolution", "batch_norm": "norm (+ hardswish)", "attention": "attention"}
-KINDS |= {"hardswish": "hardswish", "residual": "residual sum"}
+KINDS |= {"activation": "hardswish", "residual": "residual sum"}
 total = {way: dict.fromkeys((*KINDS.values(), "other"), 0.0) for way in WAYS}
 floor, flop, whole = defaultdict(float), defaultdict(int), {}
 for call in network["numpy"]:
@@ -491,57 +504,54 @@ for way in WAYS:
     print(f"everything at its roof, and no Python: {whole[way] / sum(floor.values()):.2f} x\n")
 
 # %% [markdown]
-# The norms behind linear layers can really be had at almost no cost. At inference such a norm is a scale and a shift of
+# The norms after linear layers can really be had at almost no cost. At inference such a norm is a scale and a shift of
 # each channel, and they merge into the product ([notebook 3](03_batch_norm.ipynb)): $s_c W_c$ instead of $W_c$, and a
-# bias. The package does not do that by itself, since its models stay trainable. But as a backend it is ten lines: a
-# linear layer without a bias waits until its norm comes.
+# bias. The package does not do that by itself, since its models stay trainable. But in place of two operations it is
+# ten lines: a linear layer without a bias waits until its norm comes.
 #
 # **Prediction.** With Amdahl's law for the norms that go: how many times as fast will the network be?
 
 
 # %%
-class Folding:
-    def __init__(self, name):
-        self.backend, self.folded = BACKENDS[name], {}
+linear_forward, batch_norm_forward = F.linear_forward, F.batch_norm_forward  # the real ones
 
-    def __getattr__(self, operation):  # all others are the other backend's
-        return getattr(self.backend, operation)
 
-    def linear_forward(self, x, weight, bias=None):
-        waiting = LinearSaved(x, weight, bias, "identity")  # what the layer needs, not yet multiplied
-        return (waiting, waiting) if bias is None else self.backend.linear_forward(x, weight, bias)
+def waiting_linear(x, weight, bias=None):
+    waiting = LinearSaved(x, weight, bias, "identity")  # what the layer needs, not yet multiplied
+    return (waiting, waiting) if bias is None else linear_forward(x, weight, bias)
 
-    def batch_norm_forward(self, x, *norm, activation="identity", **options):
-        if isinstance(x, LinearSaved):
-            return self.backend.linear_forward(x.x, *self.fold(x.weight, *norm), activation=activation)
-        return self.backend.batch_norm_forward(x, *norm, activation=activation, **options)
+
+def folding_norm(x, *norm, activation="identity", **options):
+    if isinstance(x, LinearSaved):
+        return linear_forward(x.x, *fold(x.weight, *norm), activation=activation)
+    return batch_norm_forward(x, *norm, activation=activation, **options)
 
 
 # %%
-def fold(self, weight, gamma, beta, mean, var):
+folded_weights = {}
+
+
+def fold(weight, mean, var, gamma, beta):
     """Weight and bias of both together; made once, since these weights will not change any more."""
-    if id(weight) not in self.folded:
+    if id(weight) not in folded_weights:
         scale = gamma / np.sqrt(var + np.float32(1e-5))  # the eps of all norms
-        self.folded[id(weight)] = weight * scale[:, None], beta - scale * mean
-    return self.folded[id(weight)]
+        folded_weights[id(weight)] = weight * scale[:, None], beta - scale * mean
+    return folded_weights[id(weight)]
 
-
-Folding.fold = fold
 
 # %%
 logits = {}
 for way, calls in network.items():
     gone = sum(b.seconds for a, b in pairwise(calls) if (a.kind, b.kind) == ("linear", "batch_norm"))
-    BACKENDS["folding"], seconds = Folding(way), {way: [], "folding": []}
+    seconds, other = {way: [], "folding": []}, {"linear_forward": waiting_linear, "batch_norm_forward": folding_norm}
     for _ in range(12):  # in turns, so that the moods of the machine meet both
         for name in seconds:
-            with levit_ref.use_backend(name), model.inference():
+            with levit_ref.use_backend(way), in_place_of(other if name == "folding" else {}), model.inference():
                 start = time.perf_counter()
                 logits[way, name] = model(images)
                 seconds[name].append(time.perf_counter() - start)
     plain, folded = map(min, seconds.values())
     print(f"{way}: foretold at most {1 / (1 - gone / plain):.2f} x, measured {plain / folded:.2f} x")
-del BACKENDS["folding"]
 
 # %% [markdown]
 # What goes does not go altogether: the bias has to be added, and the hardswish of the MLP is still there. The kernel

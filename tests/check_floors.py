@@ -16,6 +16,7 @@ FLOORS = {
     "_version": 0,
     "_native": 0,
     "_suggest": 0,
+    "settings": 1,
     "figures": 1,
     "ops": 1,
     "runtime": 2,

@@ -43,9 +43,7 @@ def make_ablations(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFolder]:
     """A run of two epochs on a few generated pictures."""
     folder = tmp_path_factory.mktemp("runs") / "small"
-    config = TrainConfig.resolve(
-        {"model": "levit_250k_32px", "epochs": 2, "train_size": 256, "test_size": 64, "batch_size": 64, "seed": 1}
-    )
+    config = TrainConfig(model="levit_250k_32px", epochs=2, train_size=256, test_size=64, batch_size=64, seed=1)
     command = (
         f"levit-ref train --data-dir '/my files/x' --model levit_250k_32px --out={folder} --epochs 2 --out {folder}"
     )
@@ -78,7 +76,8 @@ def test_a_run_becomes_a_file(
 
     checkpoint, before = load_checkpoint(file), read_about(run.best)
     about = checkpoint.about
-    result = evaluate(checkpoint, load_dataset("shapes", "test", size=500))
+    test = load_dataset("shapes", "test", size=500)
+    result = evaluate(checkpoint, test)
     assert about.accuracy == result.accuracy  # of these rounded weights
     assert (about.class_names, about.preprocessing) == (before.class_names, before.preprocessing)
     assert about.training == {
@@ -187,3 +186,11 @@ def test_ablations_are_trained_and_recorded_once(
 
 def test_every_ablation_of_the_paper_has_a_bar(make_ablations: ModuleType) -> None:
     assert [name[:2] for name in make_ablations.variants()] == ["ba", "a1", "a2", "a3", "a5", "a6", "a7", "te"]
+
+
+def test_the_page_of_settings_is_that_of_the_declarations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    tool: Any = import_module("make_settings")
+    text = tool.PAGE.read_text(encoding="utf-8")
+    assert "| `epochs` |" in text
+    assert tool.filled(text) == text, "python tools/make_settings.py"

@@ -34,7 +34,7 @@ SETTINGS = {"dataset": "cifar10", "epochs": 5, "ema_decay": 0.0, "eval_every": 5
 
 
 def variants() -> dict[str, str]:
-    """The variant behind each bar. A4 has none of its own, see above."""
+    """The variant of each bar. A4 has none of its own, see above."""
     ablations = {name.removeprefix(f"{BASE}_"): name for name in levit_ref.list_models(f"{BASE}_a")}
     del ablations["a4_no_distillation"]
     return {"base": BASE, **ablations, "teacher": BASE}
@@ -45,7 +45,7 @@ def config_of(what: str, seed: int, changes: dict[str, Any]) -> TrainConfig:
     own: dict[str, Any] = {"model": variants()[what], "seed": seed}
     if what == "teacher":
         own |= {"two_heads": True, "teacher": str(resources.files("levit_ref.pretrained") / f"{TEACHER}.safetensors")}
-    return TrainConfig.resolve(own, changes, SETTINGS)
+    return TrainConfig(**{**SETTINGS, **changes, **own})
 
 
 def finished(folder: RunFolder, config: TrainConfig) -> dict[str, Any] | None:

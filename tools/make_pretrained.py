@@ -4,9 +4,9 @@
     python tools/make_pretrained.py                 # only the docs again, from the files that are there
 
 The file is ``levit_ref/pretrained/MODEL-DATASET.safetensors``: weights as float16, and in its metadata the accuracy of
-these rounded weights on all test pictures, the commands of the run, and the version. What stands in the README and in
-``docs/results/README.md`` between ``<!-- pretrained: WHAT -->`` and ``<!-- end of pretrained -->`` is made from the
-files: numbers cannot drift apart.
+these rounded weights on all test pictures, the commands of the run, and the version. The parts of the README and of
+``docs/results/README.md`` between ``<!-- pretrained: WHAT -->`` and ``<!-- end of pretrained -->`` are made from the
+files, so that numbers cannot drift apart.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def _percent(share: float | None, digits: int) -> str:
 
 
 TEXTS = {"table": table, "details": details}
-"""What may stand in a block."""
+"""The kinds of blocks."""
 
 
 if __name__ == "__main__":

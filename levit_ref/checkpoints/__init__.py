@@ -14,33 +14,27 @@ from levit_ref.checkpoints.checkpoint import (
     unpack,
 )
 from levit_ref.checkpoints.files import CheckpointError, Header, read_file, read_header, read_tensors, write_file
-from levit_ref.checkpoints.legacy import ModelMetadata, load_metadata, load_model, pack_model, save_model
-from levit_ref.checkpoints.names import detect_scheme, from_timm, load_weights, to_timm
-from levit_ref.checkpoints.schemes import SCHEMES
+from levit_ref.checkpoints.formats import FORMATS
+from levit_ref.checkpoints.translate import detect_format, from_format, load_weights, to_format
 
 __all__ = [
-    "SCHEMES",
+    "FORMATS",
     "About",
     "Checkpoint",
     "CheckpointError",
     "Header",
-    "ModelMetadata",
-    "detect_scheme",
-    "from_timm",
+    "detect_format",
+    "from_format",
     "load_checkpoint",
-    "load_metadata",
-    "load_model",
     "load_pretrained",
     "load_weights",
     "pack",
-    "pack_model",
     "read_about",
     "read_file",
     "read_header",
     "read_tensors",
     "save_checkpoint",
-    "save_model",
-    "to_timm",
+    "to_format",
     "unpack",
     "write_file",
 ]

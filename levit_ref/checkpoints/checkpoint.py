@@ -12,13 +12,11 @@ import numpy.typing as npt
 
 from levit_ref.checkpoints.about import About, check_sizes, from_metadata, shown, to_metadata
 from levit_ref.checkpoints.files import CheckpointError, Header, read_header, read_tensors, write_file
+from levit_ref.checkpoints.formats.native import PREFIX
 from levit_ref.checkpoints.sources import located
 from levit_ref.nn import LeViT
 from levit_ref.preprocessing import Preprocessing
 from levit_ref.pretrained import pretrained_file
-
-PREFIX = "model."
-"""Start of the names of a model's arrays in a file, which may hold an optimiser's as well."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,8 @@ import typer
 from rich.table import Table
 
 from levit_ref._suggest import did_you_mean
-from levit_ref.checkpoints import CheckpointError, load_checkpoint
+from levit_ref.checkpoints import load_checkpoint
+from levit_ref.checkpoints.sources import looks_like_a_path
 from levit_ref.cli.errors import Debug
 from levit_ref.cli.model_option import ModelArgument, ModelOption, one_model
 from levit_ref.cli.options import image_size_option, with_default
@@ -19,6 +20,7 @@ from levit_ref.configs import VARIANTS, create_model
 from levit_ref.evaluation.published import IMAGE_SIZE, NUM_CLASSES, PUBLISHED, PublishedCost
 from levit_ref.inspection.ledger import Ledger, LedgerRow, cost_ledger
 from levit_ref.nn import LeViT
+from levit_ref.pretrained import list_pretrained
 from levit_ref.runtime import describe_backend
 
 
@@ -68,12 +70,12 @@ def _network(source: str, num_classes: int | None, image_size: str | None) -> Le
     if source in VARIANTS:
         size = None if image_size is None else image_size_option(image_size)
         return create_model(source, num_classes=NUM_CLASSES if num_classes is None else num_classes, image_size=size)
-    try:
-        network = load_checkpoint(source).model
-    except CheckpointError:
-        raise
-    except ValueError as error:  # neither a file nor a trained model: it was to be a variant
-        raise ValueError(f"{error}{did_you_mean(source, VARIANTS)}") from None
+    if not looks_like_a_path(source) and source not in list_pretrained():
+        hint = (
+            did_you_mean(source, [*VARIANTS, *list_pretrained()]) or "; `levit-ref summary --list` shows the variants"
+        )
+        raise ValueError(f"there is no model {source!r}{hint}")
+    network = load_checkpoint(source).model
     if num_classes is not None or image_size is not None:
         raise ValueError(f"{source}: --num-classes and --image-size are for variants; a trained model has its own")
     return network

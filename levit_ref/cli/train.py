@@ -1,4 +1,4 @@
-"""``levit-ref train``: train a model, or go on with a run."""
+"""``levit-ref train``: train a model, or continue a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from levit_ref.cli.errors import CommandError, Debug
 from levit_ref.cli.options import with_default
 from levit_ref.cli.output import console
 from levit_ref.cli.train_options import with_settings
-from levit_ref.runtime import use_threads
 from levit_ref.training import NonFiniteError, Progress, RunFolder, TrainConfig, read_toml, train
 
 RUNS = Path("runs")
@@ -32,7 +31,7 @@ def command(
             help=with_default("Folder of the run; must be new or empty.", "runs/DATASET-MODEL"), show_default=False
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     config: Annotated[
         Path | None,
         typer.Option(help="TOML file of settings, named as the options; the command line wins.", show_default=False),
@@ -44,8 +43,8 @@ def command(
     """Train a model; without options, on generated shapes.
 
     Everything about the run goes into its folder: settings, metrics.jsonl, curves.png, confusion.png, the best and the
-    last checkpoint. Ctrl-C and SIGTERM finish the step and save; `levit-ref train --resume FOLDER` goes on to the same
-    result as without the interruption, and with `--epochs` further than planned.
+    last checkpoint. Ctrl-C and SIGTERM finish the step and save. `levit-ref train --resume FOLDER` continues, to the
+    same result as without the interruption; with more `--epochs` it prolongs the run.
     """
     folder = _folder(run, out)
     from_file = {} if config is None else read_toml(config)
@@ -54,9 +53,8 @@ def command(
             raise ValueError("--resume needs the folder of the run: levit-ref train --resume FOLDER")
         chosen = RunFolder(folder).read_config().replace(**{**from_file, **settings})
     else:
-        chosen = TrainConfig.resolve(settings, from_file)
+        chosen = TrainConfig.from_dict({**from_file, **settings})
         folder = folder or _free_folder(f"{chosen.dataset}-{chosen.model}")
-    use_threads(chosen.threads)
 
     out_console = console()
     progress = Progress(out_console, quiet=quiet)

@@ -51,7 +51,7 @@ class LeViTConfig:
         By default ``embed_dims[i] // key_dim``, as in the paper.
     downsample_attn_ratio, downsample_mlp_ratio : float
     activation, attention_activation : str
-        Of stem and MLPs; of the projection behind attention.
+        Of stem and MLPs; of the projection after attention.
     norm : {"batch", "layer"}
     position : {"attention_bias", "embedding"}
     distillation : bool

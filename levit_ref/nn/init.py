@@ -20,7 +20,7 @@ def fan_in_uniform(rng: np.random.Generator | None, shape: tuple[int, ...]) -> A
     ``fan_in`` is the number of inputs of one output: all axes of the weight but the first.
     """
     if rng is None:
-        return np.zeros(shape)
+        return np.zeros(shape, np.float32)  # half the memory to pass over; a model has its own dtype
     bound = 1 / math.sqrt(math.prod(shape[1:]))
     return rng.uniform(-bound, bound, shape)
 
@@ -31,7 +31,7 @@ def truncated_normal(rng: np.random.Generator | None, shape: tuple[int, ...], st
     As in ``timm.layers.trunc_normal_`` the limit is absolute, not in units of ``std``.
     """
     if rng is None:
-        return np.zeros(shape)
+        return np.zeros(shape, np.float32)  # half the memory to pass over; a model has its own dtype
     low = ndtr(-limit / std)
     values: Array = std * ndtri(rng.uniform(low, 1 - low, shape))
     return values

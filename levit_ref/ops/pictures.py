@@ -5,7 +5,7 @@ Axes: ``B`` pictures, 3 channels, ``H`` rows, ``W`` columns.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,8 @@ from levit_ref.ops._types import IntArray
 
 Pictures: TypeAlias = npt.NDArray[np.uint8]
 Floats: TypeAlias = npt.NDArray[np.float32]
-Fill: TypeAlias = Literal["zero", "reflect"]
+Fill: TypeAlias = str
+"""``"zero"`` or ``"reflect"``."""
 Colour: TypeAlias = tuple[float, float, float]
 
 

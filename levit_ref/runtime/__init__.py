@@ -11,15 +11,15 @@ from levit_ref.runtime.backends import (
     set_backend,
     use_backend,
 )
-from levit_ref.runtime.threads import THREAD_VARIABLES, num_threads, set_num_threads, use_threads
+from levit_ref.runtime.threads import blas_threads, num_threads, set_num_threads, use_threads
 
 __all__ = [
     "BACKENDS",
-    "THREAD_VARIABLES",
     "Backend",
     "active_kernels",
     "available_backends",
     "backends",
+    "blas_threads",
     "describe_backend",
     "get_backend",
     "num_threads",

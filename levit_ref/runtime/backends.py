@@ -7,8 +7,7 @@ The native one is the default where it was built.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -92,15 +91,34 @@ def active_kernels() -> Mapping[str, Kernel]:
     return BACKENDS[_active]
 
 
-@contextmanager
-def use_backend(name: str) -> Iterator[None]:
-    """Run a ``with`` block on another backend, and return to the one before, whatever happens inside."""
-    before = _active
-    set_backend(name)
-    try:
-        yield
-    finally:
-        set_backend(before)
+class use_backend:
+    """Compute with another backend from now on; in a ``with`` block, until it ends, whatever happens inside.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`available_backends`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such backend here.
+
+    Examples
+    --------
+    >>> with use_backend("numpy"):
+    ...     pass  # whatever is computed here, NumPy computes
+    """
+
+    def __init__(self, name: str) -> None:
+        self._before = _active
+        set_backend(name)
+
+    def __enter__(self) -> use_backend:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        set_backend(self._before)
 
 
 if "LEVIT_REF_BACKEND" in os.environ:

@@ -1,15 +1,12 @@
-"""The threads of the native backend."""
+"""The threads that compute: those of the kernels, and those of NumPy's BLAS."""
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Any
 
-from levit_ref.runtime.native import about, extension
+from threadpoolctl import threadpool_info, threadpool_limits
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LEVIT_REF_THREADS")
-"""Variables that set the number of threads: of NumPy's BLAS, and with it the order of sums, and of the kernels."""
+from levit_ref.runtime.native import about, extension
 
 
 def num_threads() -> int:
@@ -20,11 +17,17 @@ def num_threads() -> int:
     return 1 if extension is None else int(extension.num_threads())
 
 
+def blas_threads() -> int | None:
+    """Threads that NumPy's BLAS computes with; None if the library does not say."""
+    counts = [int(library["num_threads"]) for library in threadpool_info() if library["user_api"] == "blas"]
+    return max(counts, default=None)
+
+
 def set_num_threads(n: int) -> None:
     """Compute with ``n`` threads from now on.
 
-    Results depend on the instruction set, not on the number of threads. NumPy's threads are its BLAS library's, which
-    reads ``OMP_NUM_THREADS`` or ``OPENBLAS_NUM_THREADS`` when it is loaded.
+    Results depend on the instruction set, not on the number of threads. NumPy's threads are its BLAS library's;
+    :func:`use_threads` sets both.
 
     Parameters
     ----------
@@ -47,20 +50,40 @@ def _extension() -> Any:
     return extension
 
 
-def use_threads(count: int) -> None:
-    """Make sure that this process computes with ``count`` threads; 0 leaves it to the machine.
-
-    BLAS libraries read the environment once, when they are loaded, and by the time that a command line has been
-    parsed NumPy has loaded its own. So, unless the environment says ``count`` already, the process starts itself
-    anew with the same command line in an environment that does. This function then does not return.
+class use_threads:
+    """Compute with ``count`` threads from now on, kernels and NumPy's BLAS; in a ``with`` block, until it ends.
 
     Parameters
     ----------
     count : int
+        0 leaves both as they are.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If ``count`` is negative or not an integer.
+
+    Examples
+    --------
+    >>> with use_threads(1):
+    ...     pass  # whatever is computed here, one thread computes
     """
-    wanted = {name: str(count) for name in THREAD_VARIABLES}
-    if count == 0 or all(os.environ.get(name) == value for name, value in wanted.items()):
-        return
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **wanted})
+
+    def __init__(self, count: int) -> None:
+        if count < 0:
+            raise ValueError(f"use_threads: count must be at least 0, got {count}")
+        self._before = num_threads()
+        self._blas: threadpool_limits | None = None
+        if count:
+            self._blas = threadpool_limits(count)
+            if extension is not None:
+                extension.set_num_threads(count)
+
+    def __enter__(self) -> use_threads:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._blas is not None:
+            self._blas.restore_original_limits()
+            if extension is not None:
+                extension.set_num_threads(self._before)

@@ -1,121 +1,161 @@
-"""Every hyperparameter of a run, as one frozen value that is checked once and recorded with the run."""
+"""Every setting of a run, as one frozen value that is checked once and recorded with the run."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
+
+from levit_ref._suggest import did_you_mean
+from levit_ref.data import DATASETS, Augmentation, list_datasets
+from levit_ref.data.augmentation import PANEL as AUGMENTATION
+from levit_ref.settings import UNSET, ConfigError, declarations, fill_in, setting, text_of, toml_value
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-
-from levit_ref.data import Augmentation
-from levit_ref.training.settings import ConfigError, check_value, toml_value, typed
+DATA, MODEL, OPTIMISATION = "Data", "Model", "Optimisation"
+REGULARISATION, DISTILLATION, RUN = "Regularisation", "Distillation", "Run"
+PANELS = (DATA, MODEL, OPTIMISATION, REGULARISATION, AUGMENTATION, DISTILLATION, RUN)
+"""The groups of settings, in the order of ``--help``."""
+DEFAULT_DATASET = "shapes"
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Settings of a training run. Field names are the keys of a TOML file and, with dashes, the options of the CLI.
+class TrainConfig(Augmentation):
+    """Settings of a training run.
 
-    What to train
-        ``model``, ``dataset``, ``data_dir`` (None: the default place of the dataset), ``image_size`` (None: as the
-        dataset has it), ``train_size`` and ``test_size`` (pictures; None: all), ``two_heads`` and ``drop_path``
-        (None: as the variant has it; a teacher asks for two heads).
-    For how long, on how much at once
-        ``epochs``, ``batch_size``.
-    Learning rate
-        ``lr`` (peak), ``warmup_epochs``, ``warmup_lr`` (start), ``min_lr`` (end), see
-        :class:`levit_ref.training.schedule.WarmupCosine`.
-    Optimiser
-        ``weight_decay``, ``betas``, ``eps``, see :class:`levit_ref.training.optimizer.AdamW`. ``clip_mode`` is
-        "agc", "norm" or "none", ``clip_value`` its bound.
-    Regularisation
-        ``label_smoothing``; ``ema_decay`` (0: no moving average), ``ema_warmup``.
-    Augmentation
-        ``crop_padding``, ``crop_fill``, ``flip``, ``cutout``, ``brightness``, ``contrast``, ``saturation``,
-        ``mixup``, ``cutmix``, ``mix_probability``, ``cutmix_probability``, see
-        :class:`levit_ref.data.Augmentation`.
-    Distillation
-        ``teacher`` (a checkpoint) or ``teacher_logits`` (a file); ``distillation`` is "hard" or "soft",
-        ``distillation_alpha`` the share of the teacher, ``temperature`` for "soft".
-    Running
-        ``backend`` ("native" or "numpy"; None: the one in use); ``seed``; ``eval_every`` (epochs);
-        ``checkpoint_every_seconds`` and ``checkpoint_every_steps`` (0: not);
-        ``threads`` (0: as the machine decides), ``workers`` and ``prefetch`` of the loader. None of these but the
-        seed, and the backend and NumPy's threads through the order of sums, has an influence on the result.
+    Field names are the keys of a TOML file and, with dashes, the options of ``levit-ref train``; ``docs/training.md``
+    lists all with type, default, range and meaning, as declared here. A setting that is not given has the default of
+    its dataset (:data:`levit_ref.data.DATASETS`), or else its own. That is so in the constructor, in
+    :meth:`load` and on the command line, so all three mean the same run.
 
     Raises
     ------
     ConfigError
         From the constructor, naming the setting.
+
+    Examples
+    --------
+    >>> TrainConfig(dataset="cifar10").epochs
+    30
+    >>> TrainConfig(dataset="cifar10", epochs=5).epochs
+    5
     """
 
-    model: str = "levit_1m_32px"
-    dataset: str = "shapes"
-    data_dir: str | None = None
-    image_size: int | None = None
-    train_size: int | None = None
-    test_size: int | None = None
-    two_heads: bool | None = None
-    drop_path: float | None = None
+    model: str = setting("levit_1m_32px", "Name of a variant; `levit-ref summary --list` shows them.", panel=MODEL)
+    dataset: str = setting(DEFAULT_DATASET, f"{list_datasets()}.", panel=DATA)
+    data_dir: str | None = setting(
+        None, "Folder with the files of the dataset.", panel=DATA, not_given="a cache folder", influences_result=False
+    )
+    image_size: int | None = setting(
+        None, "Pixels that the pictures are brought to.", panel=DATA, not_given="as the dataset has it", minimum=1
+    )
+    train_size: int | None = setting(None, "Number of pictures to train on.", panel=DATA, not_given="all", minimum=2)
+    test_size: int | None = setting(None, "Number of pictures to test on.", panel=DATA, not_given="all", minimum=1)
+    two_heads: bool | None = setting(
+        None,
+        "A second head, for distillation.",
+        panel=MODEL,
+        not_given="yes with a teacher, else as the variant has it",
+    )
+    drop_path: float | None = setting(
+        None,
+        "Stochastic depth: probability of leaving a residual branch out of a picture.",
+        panel=MODEL,
+        not_given="as the variant has it",
+        minimum=0,
+        maximum=0.99,
+    )
 
-    epochs: int = 10
-    batch_size: int = 128
+    epochs: int = setting(10, "Passes over the pictures.", panel=OPTIMISATION, minimum=1)
+    batch_size: int = setting(128, "Pictures in a step.", panel=OPTIMISATION, minimum=1)
 
-    lr: float = 2e-3
-    warmup_epochs: float = 1.0
-    warmup_lr: float = 1e-6
-    min_lr: float = 1e-5
+    lr: float = setting(2e-3, "Peak learning rate.", panel=OPTIMISATION, positive=True)
+    warmup_epochs: float = setting(
+        1.0,
+        "Epochs in which the learning rate rises; half a one if there is a single one.",
+        panel=OPTIMISATION,
+        minimum=0,
+    )
+    warmup_lr: float = setting(1e-6, "Learning rate at the start.", panel=OPTIMISATION, minimum=0)
+    min_lr: float = setting(1e-5, "Learning rate at the end of the cosine.", panel=OPTIMISATION, minimum=0)
 
-    weight_decay: float = 0.025
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    clip_mode: str = "agc"
-    clip_value: float = 0.01
+    weight_decay: float = setting(
+        0.025,
+        "Decoupled decay of the weights; biases, norms and attention biases have none.",
+        panel=REGULARISATION,
+        minimum=0,
+    )
+    betas: tuple[float, float] = setting((0.9, 0.999), "Decay of AdamW's two moving averages.", panel=OPTIMISATION)
+    eps: float = setting(1e-8, "Smallest denominator of AdamW.", panel=OPTIMISATION, positive=True)
+    clip_mode: str = setting(
+        "agc",
+        "Gradient clipping: adaptive to each unit's weights, by the global norm, or none.",
+        panel=OPTIMISATION,
+        choices=("agc", "norm", "none"),
+    )
+    clip_value: float = setting(0.01, "Bound of the clipping.", panel=OPTIMISATION, positive=True)
 
-    label_smoothing: float = 0.1
-    ema_decay: float = 0.0
-    ema_warmup: bool = True
+    label_smoothing: float = setting(
+        0.1, "Share of the label that is spread over all classes.", panel=REGULARISATION, minimum=0, maximum=1
+    )
+    ema_decay: float = setting(
+        0.0, "Decay of the moving average of the weights; 0: none.", panel=REGULARISATION, minimum=0, maximum=1
+    )
+    ema_warmup: bool = setting(True, "Let the average move faster in the first steps.", panel=REGULARISATION)
 
-    crop_padding: int = 0
-    crop_fill: str = "zero"
-    flip: float = 0.0
-    cutout: int = 0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    mix_probability: float = 1.0
-    cutmix_probability: float = 0.5
+    teacher: str | None = setting(None, "Checkpoint of a teacher.", panel=DISTILLATION, not_given="none")
+    teacher_logits: str | None = setting(
+        None, "File of a teacher's logits for the training pictures.", panel=DISTILLATION, not_given="none"
+    )
+    distillation: str = setting(
+        "hard", "Learn the teacher's decisions, or its probabilities.", panel=DISTILLATION, choices=("hard", "soft")
+    )
+    distillation_alpha: float = setting(
+        0.5, "Share of the teacher in the loss.", panel=DISTILLATION, minimum=0, maximum=1
+    )
+    temperature: float = setting(1.0, "Divides the logits in soft distillation.", panel=DISTILLATION, positive=True)
 
-    teacher: str | None = None
-    teacher_logits: str | None = None
-    distillation: str = "hard"
-    distillation_alpha: float = 0.5
-    temperature: float = 1.0
-
-    backend: str | None = None
-    seed: int = 0
-    eval_every: int = 1
-    checkpoint_every_seconds: float = 60.0
-    checkpoint_every_steps: int = 0
-    threads: int = 0
-    workers: int = 1
-    prefetch: int = 2
+    backend: str | None = setting(
+        None,
+        "C++ kernels or NumPy.",
+        panel=RUN,
+        not_given="native where it was built",
+        choices=("native", "numpy"),
+        influences_result=False,
+    )
+    seed: int = setting(0, "Of weights, order and augmentation.", panel=RUN, minimum=0)
+    eval_every: int = setting(1, "Epochs between two evaluations.", panel=RUN, minimum=1)
+    checkpoint_every_seconds: float = setting(
+        60.0, "Seconds between two saves; 0: only at the end of epochs.", panel=RUN, minimum=0, influences_result=False
+    )
+    checkpoint_every_steps: int = setting(
+        0, "Steps between two saves; 0: not by steps.", panel=RUN, minimum=0, influences_result=False
+    )
+    threads: int = setting(
+        0, "Threads to compute with; 0: as the machine decides.", panel=RUN, minimum=0, influences_result=False
+    )
+    workers: int = setting(
+        1, "Threads that prepare batches; 0: the training itself does.", panel=RUN, minimum=0, influences_result=False
+    )
+    prefetch: int = setting(2, "Batches prepared ahead.", panel=RUN, minimum=1, influences_result=False)
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(TrainConfig).items():
-            object.__setattr__(self, name, typed(name, getattr(self, name), hint))
-            check_value(name, getattr(self, name))
+        dataset = DEFAULT_DATASET if self.dataset is UNSET else self.dataset
+        if not isinstance(dataset, str) or dataset not in DATASETS:
+            hint = did_you_mean(dataset, list(DATASETS)) if isinstance(dataset, str) else ""
+            raise ConfigError(f"dataset must be one of {', '.join(DATASETS)}; got {dataset!r}{hint}")
+        defaults = dict(DATASETS[dataset].settings)
+        if self.epochs == 1:
+            defaults["warmup_epochs"] = 0.5
+        fill_in(self, defaults)
         for name in ("warmup_lr", "min_lr"):
             if getattr(self, name) > self.lr:
                 raise ConfigError(f"{name} must be at most lr = {self.lr}, got {getattr(self, name)}")
@@ -131,7 +171,13 @@ class TrainConfig:
             raise ConfigError("teacher and teacher_logits exclude each other: give one of them")
 
     def replace(self, **changes: Any) -> TrainConfig:
-        """A copy with some settings changed; unknown names raise with the nearest ones."""
+        """A copy with some settings changed. All others stay as they are, also if the dataset is another one.
+
+        Raises
+        ------
+        ConfigError
+            If a setting is unknown (the nearest ones are named) or a value is not allowed.
+        """
         check_names(changes, "setting")
         return dataclasses.replace(self, **changes)
 
@@ -141,7 +187,7 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> TrainConfig:
-        """The inverse of :meth:`to_dict`; what is not given has its default, unknown names raise."""
+        """The inverse of :meth:`to_dict`; a setting that is not given has its default, unknown names raise."""
         check_names(settings, "setting")
         return cls(**settings)
 
@@ -156,69 +202,20 @@ class TrainConfig:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TrainConfig:
-        """Read a TOML file of settings; what it does not mention has its default."""
+        """Read a TOML file of settings; a setting that it does not mention has its default.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ConfigError
+            If it is not TOML, has an unknown key (the nearest ones are named), or a value is not allowed.
+        """
         return cls.from_dict(read_toml(path))
 
-    @classmethod
-    def resolve(cls, *layers: Mapping[str, Any]) -> TrainConfig:
-        """Merge settings by precedence, the strongest first: command line, TOML file, defaults of the dataset.
-
-        Parameters
-        ----------
-        *layers : mapping of str to value
-            The dataset is found first (in the given layers, else "shapes"); its own defaults
-            (:func:`dataset_defaults`) are then the weakest layer. Where there is a single epoch, a warm-up
-            that nobody asked for takes half of it.
-        """
-        merged: dict[str, Any] = {}
-        for layer in reversed(layers):
-            check_names(layer, "setting")
-            merged.update(layer)
-        settings = {**dataset_defaults(merged.get("dataset", cls.dataset)), **merged}
-        if settings.get("epochs") == 1:
-            settings.setdefault("warmup_epochs", 0.5)
-        return cls(**settings)
-
     def augmentation(self) -> Augmentation:
-        """The augmentation of training pictures: these settings and the normalisation of the dataset."""
-        usual = Augmentation.for_dataset(self.dataset)
-        names = [field.name for field in dataclasses.fields(Augmentation) if hasattr(self, field.name)]
-        return dataclasses.replace(usual, **{name: getattr(self, name) for name in names})
-
-
-DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
-    "shapes": {
-        "model": "levit_250k_32px",
-        "epochs": 8,
-        "batch_size": 32,
-        "lr": 3e-3,
-        "label_smoothing": 0.0,
-        "clip_mode": "none",
-    },
-    "cifar10": {"model": "levit_1m_32px", "epochs": 30, "ema_decay": 0.999},
-    "cifar100": {"model": "levit_1m_32px", "epochs": 60, "ema_decay": 0.999},
-    "folder": {"model": "levit_128s", "epochs": 100, "ema_decay": 0.999},
-}
-"""What a dataset asks for where the user says nothing, beside its augmentation."""
-
-
-def dataset_defaults(dataset: str) -> dict[str, Any]:
-    """Settings that suit a dataset: :data:`DATASET_DEFAULTS` and its usual augmentation.
-
-    Raises
-    ------
-    ConfigError
-        If no dataset is called so.
-    """
-    if dataset not in DATASET_DEFAULTS:
-        near = difflib.get_close_matches(dataset, DATASET_DEFAULTS, n=1)
-        raise ConfigError(
-            f"dataset must be one of {', '.join(DATASET_DEFAULTS)}; got {dataset!r}"
-            + (f", did you mean {near[0]}?" if near else "")
-        )
-    augmentation = dataclasses.asdict(Augmentation.for_dataset(dataset))
-    known = {field.name for field in dataclasses.fields(TrainConfig)}
-    return {name: value for name, value in augmentation.items() if name in known} | DATASET_DEFAULTS[dataset]
+        """The settings of augmentation alone."""
+        return Augmentation(**{name: getattr(self, name) for name in declarations(Augmentation)})
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -245,9 +242,31 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def check_names(settings: Mapping[str, Any], what: str) -> None:
     """Raise :class:`ConfigError` if a name is no field of :class:`TrainConfig`, with the nearest names."""
-    known = [field.name for field in dataclasses.fields(TrainConfig)]
+    known = list(declarations(TrainConfig))
     for name in settings:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}"
-            raise ConfigError(f"unknown {what}: {name}; {hint}")
+            hint = did_you_mean(name, known, n=3) or f"; known are {', '.join(known)}"
+            raise ConfigError(f"unknown {what}: {name}{hint}")
+
+
+def default_text(name: str) -> str:
+    """The default of a setting in words, for each dataset where they differ."""
+    not_given = declarations(TrainConfig)[name].not_given
+    texts: dict[str, list[str]] = {}
+    for dataset in [DEFAULT_DATASET] if name == "dataset" else DATASETS:
+        value = getattr(TrainConfig(dataset=dataset), name)
+        texts.setdefault(not_given if value is None else text_of(value), []).append(dataset)
+    if len(texts) == 1:
+        return next(iter(texts))
+    return "; ".join(f"{', '.join(datasets)}: {text}" for text, datasets in texts.items())
+
+
+def settings_table() -> str:
+    """Every setting as a Markdown table, one for each panel: name, default, range, meaning."""
+    panels: dict[str, list[str]] = {panel: [] for panel in PANELS}
+    for name, declared in declarations(TrainConfig).items():
+        fixed = "" if declared.influences_result else " May change when a run is resumed."
+        row = f"| `{name}` | {default_text(name)} | {declared.limits} | {declared.help}{fixed} |"
+        panels[declared.panel].append(row)
+    head = "| setting | default | range | meaning |\n|---|---|---|---|"
+    return "\n\n".join(f"### {panel}\n\n{head}\n" + "\n".join(rows) for panel, rows in panels.items()) + "\n"

@@ -3,47 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from levit_ref.nn import FunctionTap, LeViT
 from levit_ref.training.flat import FloatArray
-
-if TYPE_CHECKING:
-    from levit_ref.nn import LeViT
 
 
 class NonFiniteError(ArithmeticError):
     """The loss, a gradient or a weight is NaN or infinite; the message says which step and where it began."""
-
-
-class NonFiniteFinder:
-    """A tap that remembers the name of the first value, in execution order, that is not finite."""
-
-    def __init__(self) -> None:
-        self.first: str | None = None
-
-    def __call__(self, name: str, value: FloatArray) -> FloatArray:
-        """Look at ``value`` and pass it on."""
-        if self.first is None and not np.isfinite(value).all():
-            self.first = name
-        return value
-
-    def scope(self, name: str) -> _Scoped:
-        """The tap of the component ``name``."""
-        return _Scoped(self, name)
-
-
-class _Scoped:
-    def __init__(self, finder: NonFiniteFinder, prefix: str) -> None:
-        self.finder, self.prefix = finder, prefix
-
-    def __call__(self, name: str, value: FloatArray) -> FloatArray:
-        return self.finder(f"{self.prefix}.{name}", value)
-
-    def scope(self, name: str) -> _Scoped:
-        return _Scoped(self.finder, f"{self.prefix}.{name}")
 
 
 def first_nonfinite(named: Iterable[tuple[str, npt.NDArray[Any]]]) -> str | None:
@@ -73,11 +43,15 @@ def diagnose(model: LeViT, images: FloatArray) -> str:
     if not np.isfinite(images).all():
         return "the images themselves are not finite"
     parameter = first_nonfinite((name, p.data) for name, p in model.named_parameters())
-    finder = NonFiniteFinder()
+    not_finite: list[str] = []
+
+    def look(name: str, value: FloatArray) -> None:
+        if not not_finite and not np.isfinite(value).all():
+            not_finite.append(name)
+
     with np.errstate(all="ignore"):
-        heads = model.forward_heads(images, tap=finder)
-        outputs = {"head": heads.head} | ({} if heads.head_dist is None else {"head_dist": heads.head_dist})
-    activation = finder.first or first_nonfinite(outputs.items())
+        model.forward_heads(images, FunctionTap(look))
+    activation = not_finite[0] if not_finite else None
     found = []
     if activation is None:
         found.append("every activation is finite")

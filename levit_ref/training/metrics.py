@@ -22,17 +22,22 @@ class MetricsLog:
     Parameters
     ----------
     path : path-like
-        The ``.jsonl`` file; read if it exists.
-
-    Raises
-    ------
-    ValueError
-        If a line is not a JSON object; the message names file and line.
+        The ``.jsonl`` file.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.records: list[dict[str, Any]] = read_metrics(path) if self.path.exists() else []
+        self.records: list[dict[str, Any]] = []
+
+    def read(self) -> None:
+        """Take the records that the file has, if it exists.
+
+        Raises
+        ------
+        ValueError
+            If a line is not a JSON object; the message names file and line.
+        """
+        self.records = read_metrics(self.path) if self.path.exists() else []
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add the record of one epoch."""

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from levit_ref.configs import create_model
-from levit_ref.data import DATASETS, Augmentation, Dataset, Loader, load_dataset
+from levit_ref.data import DATASETS, Dataset, Loader, load_dataset
 from levit_ref.nn import LeViT
+from levit_ref.settings import ConfigError
 from levit_ref.training.clipping import clip_adaptive, clip_global_norm
 from levit_ref.training.config import TrainConfig
 from levit_ref.training.distillation import ModelTeacher, StoredTeacher, Teacher
@@ -16,7 +17,7 @@ from levit_ref.training.flat import decay_mask
 from levit_ref.training.objective import Objective
 from levit_ref.training.optimizer import AdamW
 from levit_ref.training.schedule import WarmupCosine
-from levit_ref.training.settings import ConfigError
+from levit_ref.training.step import TrainingStep
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,9 @@ class Datasets:
 class Parts:
     """Everything that a run works with."""
 
-    model: LeViT
-    optimizer: AdamW
-    ema: Ema | None
+    step: TrainingStep
     loader: Loader
     test_set: Dataset
-    augmentation: Augmentation
-    schedule: WarmupCosine
-    objective: Objective
-    teacher: Teacher | None
-    clip: Callable[[], object]
 
 
 def load_datasets(config: TrainConfig) -> Datasets:
@@ -72,23 +66,19 @@ def build(config: TrainConfig, datasets: Datasets) -> Parts:
         drop_path=config.drop_path,
         seed=config.seed,
     )
-    augmentation = config.augmentation()
     loader = Loader(
         train,
         config.batch_size,
         DATASETS[config.dataset].preprocessing((height, width)),
-        augmentation,
+        config.augmentation(),
         seed=config.seed,
         workers=config.workers,
         prefetch=config.prefetch,
     )
-    return Parts(
+    step = TrainingStep(
         model=model,
         optimizer=_optimizer(config, model),
         ema=Ema(model, config.ema_decay, warmup=config.ema_warmup) if config.ema_decay else None,
-        loader=loader,
-        test_set=test,
-        augmentation=augmentation,
         schedule=_schedule(config, len(loader)),
         objective=Objective(
             label_smoothing=config.label_smoothing,
@@ -98,7 +88,9 @@ def build(config: TrainConfig, datasets: Datasets) -> Parts:
         ),
         teacher=_teacher(config, model, train),
         clip=_clip(config, model),
+        seed=config.seed,
     )
+    return Parts(step, loader, test)
 
 
 def _two_heads(config: TrainConfig) -> bool | None:

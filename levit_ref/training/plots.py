@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from levit_ref.figures import BLUE, GREEN, ORANGE, new_figure
 from levit_ref.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, which the common forms of colour blindness tell apart; line styles differ as well
-BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 LABELLED_CELLS = 12
-"""Up to so many classes, every cell of the confusions says its number."""
+"""With at most this many classes, every cell of the confusions shows its number."""
 
 
 def plot_curves(path: str | os.PathLike[str], records: Sequence[Mapping[str, Any]]) -> None:
@@ -31,7 +30,7 @@ def plot_curves(path: str | os.PathLike[str], records: Sequence[Mapping[str, Any
     records : sequence of mappings
         The lines of ``metrics.jsonl``; at least one.
     """
-    figure = _figure(12, 3.6)
+    figure = new_figure(3.6, 12)
     loss, accuracy, rate = figure.subplots(1, 3)
     _line(loss, records, "train_loss", "training", BLUE, "-")
     _line(loss, records, "test_loss", "test", ORANGE, "--")
@@ -51,7 +50,7 @@ def plot_curves(path: str | os.PathLike[str], records: Sequence[Mapping[str, Any
 
 
 def plot_confusion(path: str | os.PathLike[str], confusion: npt.NDArray[np.int64], classes: Sequence[str]) -> None:
-    """Draw which classes are taken for which.
+    """Draw the confusion matrix.
 
     Parameters
     ----------
@@ -65,12 +64,12 @@ def plot_confusion(path: str | os.PathLike[str], confusion: npt.NDArray[np.int64
     K = len(classes)
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)  # (K, K), each row sums to 1
     side = 1.8 + 0.5 * min(K, 24)
-    figure = _figure(side + 0.8, side)
+    figure = new_figure(side, side + 0.8)
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the class", shrink=0.8)
-    axes.set_xlabel("called")
-    axes.set_ylabel("is")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
     axes.set_title(
         f"{np.trace(confusion) / max(confusion.sum(), 1):.2%} of {confusion.sum():,} pictures right", fontsize=10
     )
@@ -83,17 +82,6 @@ def plot_confusion(path: str | os.PathLike[str], confusion: npt.NDArray[np.int64
                 colour = "black" if shares[i, j] > 0.5 else "white"
                 axes.text(j, i, str(count), ha="center", va="center", color=colour, fontsize=7)
     _save(figure, path)
-
-
-def _figure(width: float, height: float) -> Figure:
-    # here and not above: matplotlib takes longer to import than all of this package. And not through pyplot,
-    # whose list of figures is global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def _save(figure: Figure, path: str | os.PathLike[str]) -> None:

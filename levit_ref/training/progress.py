@@ -47,7 +47,7 @@ class Progress:
             self._bar = None
 
     def start(self, steps: int, done: int) -> None:
-        """Begin, with ``done`` of all ``steps`` of the run behind us."""
+        """Begin, after ``done`` of all ``steps`` of the run."""
         self._steps = steps
         if self.console.is_terminal and not self.quiet:
             columns: list[ProgressColumn | str] = [

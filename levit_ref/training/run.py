@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 
-from levit_ref.runtime import describe_backend, get_backend, use_backend
+from levit_ref.runtime import describe_backend, get_backend, use_backend, use_threads
+from levit_ref.settings import ConfigError
 from levit_ref.training.config import TrainConfig
 from levit_ref.training.parts import Datasets, load_datasets
 from levit_ref.training.progress import Progress
 from levit_ref.training.run_folder import RunFolder
-from levit_ref.training.settings import ConfigError
-from levit_ref.training.trainer import Trainer, TrainResult
+from levit_ref.training.session import Session, TrainResult
 
 
 def train(
@@ -63,22 +63,22 @@ def train(
     if resume:
         recorded = folder.read_config()
         config = recorded if config is None else config
-        recorded = recorded.replace(backend=recorded.backend or "numpy")  # runs of versions that had no other
-        config = config.replace(backend=config.backend or recorded.backend)
+        config = config.replace(backend=config.backend or recorded.backend or get_backend())
     elif config is None:
         raise ConfigError("train: a new run needs a configuration")
     else:
         folder.check_unused()  # before the pictures are loaded, which may take long
         config = config.replace(backend=config.backend or get_backend())
     assert config.backend is not None
-    with use_backend(config.backend):  # first: one that is not here is refused before anything is written
+    # first: a backend that is not here is refused before anything is written
+    with use_backend(config.backend), use_threads(config.threads):
         if progress is not None:
             progress.say(f"backend {describe_backend()}")
         datasets = load_datasets(config) if datasets is None else datasets
-        if not resume:
-            folder.create(config)
         with folder.locked():
-            trainer = Trainer(
+            if not resume:
+                folder.create(config)  # by the holder of the lock: two runs that begin here at once do not mix
+            session = Session(
                 config,
                 folder,
                 datasets,
@@ -88,4 +88,4 @@ def train(
             if resume and config != recorded:
                 folder.record_config(config)
             folder.record_session(command)
-            return trainer.run()
+            return session.run()

@@ -29,7 +29,7 @@ import numpy as np
 
 from levit_ref._version import __version__
 from levit_ref.files import replace_text
-from levit_ref.runtime import THREAD_VARIABLES, describe_backend
+from levit_ref.runtime import blas_threads, describe_backend, num_threads
 from levit_ref.training.config import TrainConfig
 
 
@@ -90,6 +90,7 @@ class RunFolder:
             return
         import fcntl  # here: Windows has no such module
 
+        self.path.mkdir(parents=True, exist_ok=True)
         with open(self.path / ".lock", "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,7 +126,7 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
-        "threads": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
+        "threads": {"kernels": num_threads(), "blas": blas_threads()},
         "cpus": os.cpu_count(),
         "platform": f"{sys.platform} {platform.machine()}",
     }

@@ -11,10 +11,12 @@ import numpy.typing as npt
 
 from levit_ref.checkpoints import Checkpoint, CheckpointError, pack, read_file, write_file
 from levit_ref.nn import LeViT
+from levit_ref.settings import declarations
 from levit_ref.training.config import TrainConfig
 from levit_ref.training.ema import Ema
 from levit_ref.training.health import check_finite
 from levit_ref.training.optimizer import AdamW
+from levit_ref.training.step import StepResult
 
 
 @dataclass
@@ -47,6 +49,14 @@ class RunState:
     seen: int = 0
     best_accuracy: float | None = None
     seconds: float = 0.0
+
+    def add(self, result: StepResult) -> None:
+        """Count a finished step."""
+        self.loss_sum += result.loss * result.pictures
+        self.correct += result.correct
+        self.seen += result.pictures
+        self.step += 1
+        self.epoch_step += 1
 
     def next_epoch(self) -> None:
         """Begin the next epoch."""
@@ -116,23 +126,12 @@ def load_state(
         raise CheckpointError(f"{path}: the training state does not fit this run: {error}") from error
 
 
-WITHOUT_INFLUENCE = (
-    "data_dir",
-    "backend",
-    "threads",
-    "workers",
-    "prefetch",
-    "checkpoint_every_seconds",
-    "checkpoint_every_steps",
-)
-"""Settings that may change when a run is resumed: at most the rounding of what is computed depends on them."""
-
-
 def _check_same_config(path: str | os.PathLike[str], saved: dict[str, Any], config: TrainConfig) -> None:
     now = config.to_dict()
     if now["epochs"] > saved["epochs"]:  # a run may be prolonged; the learning rate then follows the longer schedule
         now["epochs"] = saved["epochs"]
-    names = sorted((saved.keys() | now.keys()) - set(WITHOUT_INFLUENCE))
+    may_differ = {name for name, declared in declarations(TrainConfig).items() if not declared.influences_result}
+    names = sorted((saved.keys() | now.keys()) - may_differ)
     different = [f"{n} = {saved.get(n)} there, {now.get(n)} now" for n in names if saved.get(n) != now.get(n)]
     if different:
         raise CheckpointError(f"{path}: is of a run with other settings: {'; '.join(different)}")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from levit_ref.checkpoints import CheckpointError, read_file, read_tensors, write_file
+from levit_ref.checkpoints import CheckpointError, read_file, read_header, read_tensors, write_file
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -75,11 +75,20 @@ def test_what_is_no_checkpoint_is_named(tmp_path):
     assert read_tensors(foreign)["x"].tolist() == [1, 1]
 
 
-@pytest.mark.parametrize(("document", "message"), [("{", "is not JSON"), ("[1]", "is a JSON list, expected an object")])
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "is a JSON list, expected an object"),
+        ("[" * 100_000, r"a\.safetensors: the metadata is not JSON, or is damaged"),
+        ("1" * 5000, r"a\.safetensors: the metadata is not JSON, or is damaged"),
+    ],
+)
 def test_damaged_metadata(tmp_path, document, message):
     save_file({"x": np.ones(2)}, tmp_path / "a.safetensors", metadata={"levit_ref": document})
-    with pytest.raises(CheckpointError, match=message):
-        read_file(tmp_path / "a.safetensors")
+    for function in read_file, read_header:
+        with pytest.raises(CheckpointError, match=message):
+            function(tmp_path / "a.safetensors")
 
 
 def test_dtypes_that_numpy_does_not_have_are_named(tmp_path):
@@ -117,3 +126,15 @@ def test_a_process_killed_before_the_rename_leaves_the_old_file(tmp_path):
     write_file(path, {"x": np.ones(3)}, {"version": "new"})
     assert os.listdir(tmp_path) == ["a.safetensors"]
     assert read_file(path)[1] == {"version": "new"}
+
+
+def test_the_header_has_metadata_and_shapes(tmp_path):
+    write_file(tmp_path / "a.safetensors", {"x": np.zeros((2, 3)), "y": np.array(1)}, {"a": [1]})
+    header = read_header(tmp_path / "a.safetensors")
+    assert header.metadata == {"a": [1]}
+    assert header.shapes == {"x": (2, 3), "y": ()}
+
+
+def test_only_the_arrays_of_a_prefix(tmp_path):
+    write_file(tmp_path / "a.safetensors", {"m.x": np.ones(1), "o.x": np.zeros(1)}, {})
+    assert list(read_tensors(tmp_path / "a.safetensors", "m.")) == ["m.x"]

@@ -3,16 +3,15 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from levit_ref.cli.train_options import HELP
-from levit_ref.runtime import THREAD_VARIABLES, use_threads
+from levit_ref.cli.train_options import PANELS
+from levit_ref.data import DATASETS
+from levit_ref.settings import declarations
 from levit_ref.training import NonFiniteError, TrainConfig, TrainResult
-from levit_ref.training.config import DATASET_DEFAULTS
 from levit_ref.training.run_folder import RunFolder
 
 from .conftest import Run, error_line
@@ -93,8 +92,6 @@ def train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorder:
     recorder = Recorder()
     monkeypatch.setattr(importlib.import_module("levit_ref.cli.train"), "train", recorder)
     monkeypatch.chdir(tmp_path)
-    for name in THREAD_VARIABLES:
-        monkeypatch.setenv(name, "3")  # the --threads of this file: no need to restart
     return recorder
 
 
@@ -102,7 +99,7 @@ def train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorder:
 
 
 def test_every_setting_has_an_option_with_help() -> None:
-    assert sorted(name for words in HELP.values() for name in words) == sorted(FIELDS)
+    assert {declared.panel for declared in declarations(TrainConfig).values()} == set(PANELS)
     assert sorted(OPTIONS) == sorted(FIELDS)
 
 
@@ -112,13 +109,13 @@ def test_an_option_sets_its_setting_and_no_other(run: Run, train: Recorder, name
     result = run("train", *words)
     assert result.exit_code == 0, result.output
     assert getattr(train.config, name) == value
-    assert train.config == TrainConfig.resolve({name: value})
-    assert train.config != TrainConfig.resolve({})
+    assert train.config == TrainConfig(**{name: value})
+    assert train.config != TrainConfig()
 
 
 def test_without_options_it_trains_on_shapes(run: Run, train: Recorder) -> None:
     assert run("train").exit_code == 0
-    assert train.config == TrainConfig.resolve({})
+    assert train.config == TrainConfig()
     assert train.config.dataset == "shapes"
     assert not train.resume
 
@@ -131,9 +128,9 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_dataset(
     config = train.config
     assert config.lr == 0.125  # command line, over the file
     assert config.epochs == 3  # file, over the dataset's own
-    assert DATASET_DEFAULTS["cifar10"]["epochs"] != 3
-    assert config.ema_decay == DATASET_DEFAULTS["cifar10"]["ema_decay"]  # dataset, over the general default
-    assert TrainConfig.ema_decay != config.ema_decay
+    assert DATASETS["cifar10"].settings["epochs"] != 3
+    assert config.ema_decay == DATASETS["cifar10"].settings["ema_decay"]  # dataset, over the general default
+    assert declarations(TrainConfig)["ema_decay"].default != config.ema_decay
     assert config.betas == (0.5, 0.6)
     assert config.two_heads is False
 
@@ -141,14 +138,14 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_dataset(
 def test_help_shows_types_defaults_and_panels(run: Run) -> None:
     text = run("train", "--help").stdout
     words = " ".join(text.replace("│", " ").split())
-    for panel in HELP:
+    for panel in PANELS:
         assert f"─ {panel} ─" in text
     for name in FIELDS:
         assert f"--{name.replace('_', '-')}" in words
     assert "[default: 0.9 0.999]" in words
     assert "shapes: 0.003; cifar10, cifar100, folder: 0.002]" in words
     assert "agc|norm|none" in words
-    assert f"shapes: {DATASET_DEFAULTS['shapes']['epochs']}" in words
+    assert f"shapes: {DATASETS['shapes'].settings['epochs']}" in words
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------
@@ -173,7 +170,7 @@ def test_the_folder_may_be_an_argument_or_an_option(run: Run, train: Recorder) -
 
 @pytest.mark.parametrize("words", [["--resume", "old"], ["--resume", "--out", "old"], ["old", "--resume"]])
 def test_resume_takes_the_settings_of_the_run(run: Run, train: Recorder, words: list[str]) -> None:
-    recorded = TrainConfig.resolve({"epochs": 4, "seed": 9})
+    recorded = TrainConfig(epochs=4, seed=9)
     RunFolder("old").create(recorded)
     assert run("train", *words).exit_code == 0
     assert (train.folder, train.resume, train.config) == (Path("old"), True, recorded)
@@ -214,23 +211,6 @@ def test_a_signal_gives_its_status(run: Run, train: Recorder, signal: int | None
     assert run("train").exit_code == status
 
 
-# --- threads --------------------------------------------------------------------------------------------------------
-
-
-def test_threads_restart_the_process_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[dict[str, str]] = []
-    monkeypatch.setattr(os, "execve", lambda path, arguments, environment: started.append(environment))
-    for name in THREAD_VARIABLES:
-        monkeypatch.setenv(name, "3")
-    use_threads(0)
-    use_threads(3)
-    assert started == []
-    use_threads(1)
-    (environment,) = started
-    assert {environment[name] for name in THREAD_VARIABLES} == {"1"}
-    assert {**os.environ, **environment} == environment  # nothing of the environment is lost
-
-
 # --- the real thing -------------------------------------------------------------------------------------------------
 
 
@@ -251,7 +231,7 @@ def test_train_then_eval_predict_and_resume(run: Run, tmp_path: Path, picture: P
     assert TrainConfig.load(folder / "config.toml").train_size == 64
 
     record = json.loads((folder / "metrics.jsonl").read_text())
-    found = json.loads(run("eval", folder, "--size", "32", "--json").stdout)
+    found = json.loads(run("eval", folder, "--test-size", "32", "--json").stdout)
     assert found["accuracy"] == record["test_accuracy"]
     assert run("predict", picture, "-m", folder).exit_code == 0
 

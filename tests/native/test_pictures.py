@@ -99,7 +99,7 @@ def test_channels_are_innermost_in_memory() -> None:
 
 
 def test_the_same_bits_for_any_threads(restore_threads: None) -> None:
-    settings = Augmentation(MEAN, STD, 4, "reflect", 0.5, 8)
+    settings = Augmentation(crop_padding=4, crop_fill="reflect", flip=0.5, cutout=8)
     assert_same_bits_for_any_threads(lambda: batch("native", pictures(33, 16, 16), settings)[0].images)
 
 

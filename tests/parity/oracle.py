@@ -14,8 +14,9 @@ import numpy.typing as npt
 import torch
 from transformers import LevitConfig, LevitForImageClassificationWithTeacher
 
-from levit_ref.checkpoints.names import from_timm, to_timm
-from levit_ref.checkpoints.schemes import all_names
+from levit_ref.checkpoints import from_format, to_format
+from levit_ref.checkpoints.formats import transformers
+from levit_ref.checkpoints.translate import names_of
 from levit_ref.nn import BatchNorm, LeViT
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -38,25 +39,27 @@ def make_oracle(model: LeViT) -> LevitForImageClassificationWithTeacher:
         )
     )
     oracle.to(torch.from_numpy(model.flat_data).dtype)
-    state = from_timm(model.state_dict(), config, "hf")
+    state = to_format(model.state_dict(), config, "transformers")
     oracle.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.items()}, strict=True)
     return oracle.train(model.training)
 
 
 def state_of(oracle: LevitForImageClassificationWithTeacher, model: LeViT) -> Arrays:
     """Parameters, running statistics and counters of the oracle under our names."""
-    return to_timm({name: tensor.numpy() for name, tensor in oracle.state_dict().items()}, model.config, "hf")
+    state = {name: tensor.numpy() for name, tensor in oracle.state_dict().items()}
+    return from_format(state, model.config, "transformers")
 
 
 def gradients_of(oracle: LevitForImageClassificationWithTeacher, model: LeViT) -> Arrays:
     """Gradients of the oracle's parameters under our names; a parameter without one is an error."""
     theirs = dict(oracle.named_parameters())
     gradients = {}
-    for names in all_names(model.config):
-        if names.hf in theirs:
-            gradient = theirs[names.hf].grad
-            assert gradient is not None, f"autograd gave {names.hf} no gradient"
-            gradients[names.timm] = gradient.numpy()
+    for ours in names_of(model.config):
+        name = transformers.name_of(ours, model.config)
+        if name in theirs:
+            gradient = theirs[name].grad
+            assert gradient is not None, f"autograd gave {name} no gradient"
+            gradients[ours] = gradient.numpy()
     return gradients
 
 

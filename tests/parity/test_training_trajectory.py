@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from levit_ref.checkpoints.schemes import all_names
+from levit_ref.checkpoints.formats import transformers
+from levit_ref.checkpoints.translate import names_of
 from levit_ref.nn import LeViT, LeViTConfig, StemConv
 from levit_ref.ops import hard_distillation_backward, hard_distillation_forward
 from levit_ref.training.flat import decay_mask
@@ -62,11 +63,12 @@ def trajectories() -> tuple[Trajectory, Trajectory]:
     )
     theirs = dict(oracle.named_parameters())
     decayed, others = [], []
-    for names in all_names(CONFIG):
-        if names.hf in theirs:
+    for ours in names_of(CONFIG):
+        name = transformers.name_of(ours, CONFIG)
+        if name in theirs:
             # The official recipe in its own words: no decay on 1-D parameters, biases, attention biases.
-            bare = theirs[names.hf].ndim == 1 or names.hf.endswith((".bias", "attention_biases"))
-            (others if bare else decayed).append(theirs[names.hf])
+            bare = theirs[name].ndim == 1 or name.endswith((".bias", "attention_biases"))
+            (others if bare else decayed).append(theirs[name])
     torch_optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}], lr=LEARNING_RATE
     )

@@ -1,1 +1,1 @@
-"""The models in the box, and pictures as they want them."""
+"""The models in the box."""

@@ -7,7 +7,9 @@ import dataclasses
 import pytest
 
 from levit_ref.data import DATASETS, Augmentation
-from levit_ref.training import ConfigError, TrainConfig, dataset_defaults, read_toml
+from levit_ref.settings import declarations
+from levit_ref.training import ConfigError, TrainConfig, read_toml
+from levit_ref.training.config import settings_table
 
 
 def test_there_and_back_through_toml(tmp_path):
@@ -32,38 +34,56 @@ def test_what_is_none_is_left_out_of_toml():
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_every_dataset_has_defaults(dataset):
-    config = TrainConfig.resolve({"dataset": dataset})
-    assert config.dataset == dataset
-    assert config.augmentation() == Augmentation.for_dataset(dataset)
+    config = TrainConfig(dataset=dataset)
+    own = DATASETS[dataset].settings
+    assert own and {name: getattr(config, name) for name in own} == dict(own)
+    assert config.flip > 0  # every dataset is trained with some random changes
 
 
 def test_precedence():
-    command_line = {"epochs": 7, "dataset": "cifar10"}
-    file = {"epochs": 5, "lr": 0.1, "dataset": "cifar100"}
-    config = TrainConfig.resolve(command_line, file)
+    config = TrainConfig(epochs=7, dataset="cifar10", lr=0.1)
     assert (config.epochs, config.lr, config.dataset) == (7, 0.1, "cifar10")
-    assert config.model == dataset_defaults("cifar10")["model"]
-    assert config.batch_size == TrainConfig().batch_size
+    assert config.model == DATASETS["cifar10"].settings["model"]  # the dataset's, over the general default
+    assert "betas" not in DATASETS["cifar10"].settings and config.betas == declarations(TrainConfig)["betas"].default
 
 
 def test_a_single_epoch_needs_no_further_option():
-    assert TrainConfig.resolve({"epochs": 1}).warmup_epochs == 0.5
-    assert TrainConfig.resolve({"epochs": 2}).warmup_epochs == 1
-    assert TrainConfig.resolve({"epochs": 1}, {"warmup_epochs": 0.25}).warmup_epochs == 0.25
+    assert TrainConfig(epochs=1).warmup_epochs == 0.5
+    assert TrainConfig(epochs=2).warmup_epochs == 1
+    assert TrainConfig(epochs=1, warmup_epochs=0.25).warmup_epochs == 0.25
     with pytest.raises(ConfigError, match="warmup_epochs must be below epochs = 1, got 1"):
-        TrainConfig.resolve({"epochs": 1, "warmup_epochs": 1})
+        TrainConfig(epochs=1, warmup_epochs=1)
 
 
 def test_settings_reach_the_augmentation():
-    config = TrainConfig.resolve({"dataset": "cifar10", "crop_padding": 1, "mixup": 0.3, "crop_fill": "zero"})
-    augmentation = config.augmentation()
+    augmentation = TrainConfig(dataset="cifar10", crop_padding=1, mixup=0.3, crop_fill="zero").augmentation()
+    assert type(augmentation) is Augmentation
     assert (augmentation.crop_padding, augmentation.mixup, augmentation.crop_fill) == (1, 0.3, "zero")
-    assert augmentation.mean == Augmentation.for_dataset("cifar10").mean
+    assert augmentation.flip == DATASETS["cifar10"].settings["flip"]
 
 
 def test_every_random_change_can_be_set():
-    own = {field.name for field in dataclasses.fields(TrainConfig)}
-    assert {field.name for field in dataclasses.fields(Augmentation)} - own == {"mean", "std"}
+    assert {field.name for field in dataclasses.fields(Augmentation)} <= declarations(TrainConfig).keys()
+
+
+def test_the_constructor_a_file_and_plain_data_mean_the_same_run(tmp_path):
+    (tmp_path / "c.toml").write_text('dataset = "cifar10"\nepochs = 3\n')
+    made = TrainConfig(dataset="cifar10", epochs=3)
+    assert made == TrainConfig.load(tmp_path / "c.toml") == TrainConfig.from_dict({"dataset": "cifar10", "epochs": 3})
+    changed = TrainConfig(dataset="shapes", epochs=3).replace(dataset="cifar10")
+    assert changed.lr == TrainConfig(dataset="shapes").lr != made.lr  # replace changes what it names, nothing else
+
+
+def test_every_setting_says_what_it_means():
+    fields = {field.name for field in dataclasses.fields(TrainConfig)}
+    declared = declarations(TrainConfig)
+    assert fields == declared.keys()
+    table = settings_table()
+    for name, declaration in declared.items():
+        assert declaration.help.endswith("."), name
+        assert declaration.panel, name
+        assert f"| `{name}` |" in table
+        assert getattr(TrainConfig(), name) is not None or declaration.not_given, name
 
 
 def test_an_integer_may_stand_for_a_float_and_a_list_for_a_tuple():
@@ -103,10 +123,10 @@ def test_unknown_names_raise_with_the_nearest(tmp_path):
     (tmp_path / "c.toml").write_text("epoch = 3\n")
     with pytest.raises(ConfigError, match=r"unknown key in .*c.toml: epoch; did you mean epochs"):
         TrainConfig.load(tmp_path / "c.toml")
-    with pytest.raises(ConfigError, match="unknown setting: xyzzy; known are model, dataset"):
+    with pytest.raises(ConfigError, match=r"unknown setting: xyzzy; known are crop_padding, .*, model, dataset"):
         TrainConfig().replace(xyzzy=1)
-    with pytest.raises(ConfigError, match=r"dataset must be one of .*; got 'cifar1', did you mean cifar10?"):
-        TrainConfig.resolve({"dataset": "cifar1"})
+    with pytest.raises(ConfigError, match=r"dataset must be one of .*; got 'cifar1'; did you mean cifar10 or cifar100"):
+        TrainConfig(dataset="cifar1")
 
 
 def test_unreadable_files_are_named(tmp_path):

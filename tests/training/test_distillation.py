@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from levit_ref.checkpoints import save_model, write_file
+from levit_ref.checkpoints import About, Checkpoint, save_checkpoint, write_file
 from levit_ref.data import Augmentation, Loader
 from levit_ref.nn import LeViT
 from levit_ref.preprocessing import Preprocessing
@@ -24,9 +24,14 @@ def a_batch(**augmentation):
     return next(iter(loader.epoch(0)))
 
 
+def save_teacher(path, model):
+    """A checkpoint of the model."""
+    save_checkpoint(Checkpoint(model, About(Preprocessing(model.image_size))), path)
+
+
 def test_a_model_teaches_in_inference_mode(tmp_path):
     model = LeViT(VARIANT, num_classes=3, image_size=16, seed=5)
-    save_model(tmp_path / "t.safetensors", model)
+    save_teacher(tmp_path / "t.safetensors", model)
     teacher = ModelTeacher.load(tmp_path / "t.safetensors", num_classes=3, image_size=(16, 16))
     before = teacher.model.state_dict()
     batch = a_batch()
@@ -37,7 +42,7 @@ def test_a_model_teaches_in_inference_mode(tmp_path):
 
 
 def test_a_model_for_other_pictures_is_refused(tmp_path):
-    save_model(tmp_path / "t.safetensors", LeViT(VARIANT, num_classes=3, image_size=24))
+    save_teacher(tmp_path / "t.safetensors", LeViT(VARIANT, num_classes=3, image_size=24))
     with pytest.raises(ValueError, match=r"t.safetensors: the teacher has 3 classes and takes \(24, 24\) pixels"):
         ModelTeacher.load(tmp_path / "t.safetensors", num_classes=3, image_size=(16, 16))
 
@@ -93,7 +98,7 @@ def test_unfit_files_are_named(tmp_path):
 @pytest.mark.parametrize("distillation", ["hard", "soft"])
 def test_a_run_with_a_teacher(tmp_path, distillation):
     config = dataclasses.replace(VARIANT, distillation=True)
-    save_model(tmp_path / "t.safetensors", LeViT(config, num_classes=3, image_size=16, seed=5))
+    save_teacher(tmp_path / "t.safetensors", LeViT(config, num_classes=3, image_size=16, seed=5))
     changes = {"two_heads": True, "epochs": 1, "distillation": distillation}
     run(tmp_path / "with", teacher=str(tmp_path / "t.safetensors"), **changes)
     run(tmp_path / "without", **changes)

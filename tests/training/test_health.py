@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from levit_ref.checkpoints import load_model, read_file
+from levit_ref.checkpoints import load_checkpoint, read_file
 from levit_ref.nn import LeViT
 from levit_ref.training import NonFiniteError
 from levit_ref.training.health import check_finite, diagnose
-from levit_ref.training.trainer import Trainer
+from levit_ref.training.step import TrainingStep
 from tests.training.tiny_run import VARIANT, run
 
 
@@ -63,14 +63,14 @@ def saved_step(folder):
 
 def break_at(monkeypatch, step):
     """Put a NaN into the weights after that step, as a gradient that overflowed would."""
-    real = Trainer._step
+    real = TrainingStep.update
 
-    def broken(self, batch):
-        real(self, batch)
-        if self.state.step == step:
-            self.parts.model.flat_data[-1] = np.nan  # the head's bias
+    def broken(self, number):
+        real(self, number)
+        if number + 1 == step:
+            self.model.flat_data[-1] = np.nan  # the head's bias
 
-    monkeypatch.setattr(Trainer, "_step", broken)
+    monkeypatch.setattr(TrainingStep, "update", broken)
 
 
 def test_a_run_stops_names_the_layer_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
@@ -82,7 +82,7 @@ def test_a_run_stops_names_the_layer_and_keeps_the_last_good_checkpoint(tmp_path
     with pytest.raises(NonFiniteError, match=message):
         run(tmp_path / "run", checkpoint_every_steps=2)
     assert saved_step(tmp_path / "run") == 4
-    model, _ = load_model(tmp_path / "run" / "last.safetensors")
+    model = load_checkpoint(tmp_path / "run" / "last.safetensors").model
     assert np.isfinite(model.flat_data).all()
 
 

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from levit_ref.checkpoints import load_model
+from levit_ref.checkpoints import load_checkpoint
+from levit_ref.data import DATASETS
 from levit_ref.evaluation import evaluate
 from levit_ref.nn import LeViT
 from levit_ref.nn.memory import GIVEN_BACK, current_pass
@@ -71,11 +72,11 @@ def test_the_metrics(finished):
 
 def test_the_best_checkpoint_has_the_accuracy_it_claims(finished):
     folder, result = finished
-    model, about = load_model(folder / "best.safetensors")
-    augmentation = tiny_config().augmentation()
-    again = evaluate(model, datasets().test, 16, augmentation)
+    checkpoint = load_checkpoint(folder / "best.safetensors")
+    about = checkpoint.about
+    again = evaluate(checkpoint, datasets().test, batch_size=16)
     assert again.accuracy == about.accuracy == result.best_accuracy
-    assert about.class_names == CLASSES and about.mean == augmentation.mean and about.std == augmentation.std
+    assert about.class_names == CLASSES and about.preprocessing == DATASETS["shapes"].preprocessing(16)
     tested = [
         max(r["test_accuracy"], r["ema_test_accuracy"])
         for r in read_metrics(folder / "metrics.jsonl")
@@ -86,8 +87,7 @@ def test_the_best_checkpoint_has_the_accuracy_it_claims(finished):
 
 def test_the_last_checkpoint_is_a_model_too(finished):
     folder, _ = finished
-    model, _ = load_model(folder / "last.safetensors")
-    again = evaluate(model, datasets().test, 16, tiny_config().augmentation())
+    again = evaluate(load_checkpoint(folder / "last.safetensors"), datasets().test, batch_size=16)
     assert again.accuracy == read_metrics(folder / "metrics.jsonl")[-1]["test_accuracy"]
 
 
@@ -103,7 +103,7 @@ def test_other_settings(tmp_path, changes):
 def test_the_seed_decides(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         run(tmp_path / name, epochs=1, seed=seed)
-    a, b, c = (load_model(tmp_path / name / "last.safetensors")[0].flat_data for name in "abc")
+    a, b, c = (load_checkpoint(tmp_path / name / "last.safetensors").model.flat_data for name in "abc")
     assert a.tobytes() == b.tobytes() != c.tobytes()
 
 
@@ -150,7 +150,9 @@ def test_metrics_are_trimmed_to_the_checkpoint(tmp_path):
     for epoch in (1, 2, 3):
         log.append({"epoch": epoch, "loss": 1 / epoch})
     log.trim(2)
-    assert MetricsLog(tmp_path / "metrics.jsonl").records == [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}]
+    again = MetricsLog(tmp_path / "metrics.jsonl")
+    again.read()
+    assert again.records == log.records == [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}]
     with open(tmp_path / "metrics.jsonl", "a") as file:
         file.write("{half a line")
     with pytest.raises(ValueError, match=r"metrics\.jsonl: line 3 is not JSON"):

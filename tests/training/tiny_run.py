@@ -56,7 +56,7 @@ def datasets() -> Datasets:
 
 def tiny_config(**changes: object) -> TrainConfig:
     """Settings of the run, some of them changed."""
-    return TrainConfig.resolve({**SETTINGS, **changes})
+    return TrainConfig(**{**SETTINGS, **changes})
 
 
 def run(folder: Path, *, resume: bool = False, progress: Progress | None = None, **changes: object) -> TrainResult:

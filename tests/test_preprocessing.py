@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+import doctest
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from levit_ref import load_checkpoint, prepare_images, read_about
+from levit_ref import load_checkpoint, prepare_images, preprocessing, read_about
 from levit_ref.configs import get_config
 from levit_ref.files import FileError
 from levit_ref.nn import LeViT
+from levit_ref.preprocessing import INTERPOLATIONS, Preprocessing
 from levit_ref.pretrained import DEFAULT
 
 ABOUT = read_about(DEFAULT)
 PIXELS = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)  # of the model's size: nothing is resampled
-EXPECTED = (PIXELS.transpose(2, 0, 1) / 255 - np.reshape(ABOUT.preprocessing.mean, (3, 1, 1))) / np.reshape(
-    ABOUT.preprocessing.std, (3, 1, 1)
-)
+HOW = ABOUT.preprocessing
+EXPECTED = (PIXELS.transpose(2, 0, 1) / 255 - np.reshape(HOW.mean, (3, 1, 1))) / np.reshape(HOW.std, (3, 1, 1))
 
 
 def test_a_path_a_picture_and_an_array_give_the_same(tmp_path: Path) -> None:
@@ -83,3 +87,50 @@ def test_errors_name_what_is_wrong(tmp_path: Path) -> None:
         prepare_images([None], ABOUT)  # type: ignore[list-item]
     with pytest.raises(ValueError, match="pictures: there is none"):
         prepare_images([], ABOUT)
+
+
+def test_there_and_back_through_json() -> None:
+    how = Preprocessing((32, 48), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), crop_fraction=0.875, interpolation="bilinear")
+    assert Preprocessing.from_dict(json.loads(json.dumps(dataclasses.asdict(how)))) == how
+    assert Preprocessing(32) == Preprocessing((32, 32))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="missing field std"):
+        Preprocessing.from_dict({k: v for k, v in dataclasses.asdict(how).items() if k != "std"})
+    with pytest.raises(ValueError, match="unknown field colour"):
+        Preprocessing.from_dict({**dataclasses.asdict(how), "colour": 1})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("size", 0), ("size", (32,)), ("size", (32.0, 32)), ("size", (True, 32)), ("size", None), ("size", "32"),
+        ("mean", (0, 0)), ("mean", "abc"), ("mean", (0, 0, np.nan)), ("mean", None), ("mean", (0, 0, 10**400)),
+        ("std", (1, 1, 0)), ("std", (1, 1, -1)), ("std", (1, 1, np.inf)), ("std", (1, 1, None)), ("std", (True, 1, 1)),
+        ("crop_fraction", 0), ("crop_fraction", 1.1), ("crop_fraction", "1"), ("crop_fraction", np.nan),
+        ("interpolation", "cubic"), ("interpolation", 3), ("interpolation", []),
+    ],
+)  # fmt: skip
+def test_values_out_of_range_are_named(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{field} must be"):
+        Preprocessing(**{"size": (32, 32), field: value})
+
+
+def test_a_crop_fraction_leaves_out_the_border() -> None:
+    bordered = np.zeros((80, 80, 3), np.uint8)
+    bordered[20:60, 20:60] = 200  # the middle half of each axis
+    whole, half = (Preprocessing((40, 40), crop_fraction=share).pixels(bordered) for share in (1.0, 0.5))
+    assert whole.min() == 0
+    assert (half[:, 1:-1, 1:-1] == 200).all()
+
+
+def test_interpolation_is_the_one_that_is_named() -> None:
+    edge = np.zeros((8, 8, 3), np.uint8)
+    edge[:, 4:] = 255
+    values = {name: set(np.unique(Preprocessing((24, 24), interpolation=name).pixels(edge))) for name in INTERPOLATIONS}
+    assert values["nearest"] == {0, 255}
+    assert len(values["bilinear"]) > 2
+    assert values["bicubic"] != values["bilinear"] != values["lanczos"]
+
+
+def test_examples_of_the_docstrings() -> None:
+    failed, tried = doctest.testmod(preprocessing)
+    assert (failed, tried > 0) == (0, True)

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
 
 import numpy as np
 import pytest
 import torch
 from transformers import LevitConfig, LevitForImageClassification, LevitForImageClassificationWithTeacher
 
-from levit_ref.checkpoints import detect_scheme, from_timm, load_weights, to_timm, write_file
+from levit_ref.checkpoints import (
+    FORMATS,
+    About,
+    Checkpoint,
+    detect_format,
+    from_format,
+    load_weights,
+    read_tensors,
+    save_checkpoint,
+    to_format,
+    write_file,
+)
+from levit_ref.checkpoints.formats import official, timm, transformers
 from levit_ref.nn import LeViT, LeViTConfig, StemConv
+from levit_ref.preprocessing import Preprocessing
 
 
 def small_config(**changes) -> LeViTConfig:
@@ -64,19 +78,19 @@ def assert_equal_states(a, b):
 
 
 @pytest.mark.parametrize("distillation", [True, False])
-@pytest.mark.parametrize("scheme", ["timm", "fb", "hf"])
-def test_there_and_back(scheme, distillation):
+@pytest.mark.parametrize("format", FORMATS)
+def test_there_and_back(format, distillation):
     config = small_config(distillation=distillation)
     state = random_state(config)
-    theirs = from_timm(state, config, scheme)
-    assert detect_scheme(theirs) == scheme
-    assert_equal_states(to_timm(theirs, config), state)
+    theirs = to_format(state, config, format)
+    assert detect_format(theirs) == format
+    assert_equal_states(from_format(theirs, config), state)
 
 
 @pytest.mark.parametrize("distillation", [True, False])
 def test_official_names(distillation):
     config = small_config(distillation=distillation)
-    assert set(from_timm(random_state(config), config, "fb")) == set(official_names(config))
+    assert set(to_format(random_state(config), config, "official")) == set(official_names(config))
 
 
 def test_official_names_of_128s_that_are_known_by_heart():
@@ -84,7 +98,7 @@ def test_official_names_of_128s_that_are_known_by_heart():
         "levit_128s", (128, 256, 384), 16, (4, 6, 8), (2, 3, 4), tuple(StemConv(c) for c in (16, 32, 64, 128))
     )
     model = LeViT(config, num_classes=1000, image_size=224)
-    theirs = from_timm(model.state_dict(), config, "fb")
+    theirs = to_format(model.state_dict(), config, "official")
     assert len(theirs) == 336 and len(model.state_dict()) == 325
     shapes = {
         "patch_embed.0.c.weight": (16, 3, 3, 3),
@@ -125,8 +139,8 @@ def test_transformers_reads_and_writes_our_names(kind):
     model = transformers_model(config, kind)
     theirs = {name: array.numpy() for name, array in model.state_dict().items()}
     ours = LeViT(config, num_classes=5, image_size=64, dtype=np.float32)
-    ours.load_state_dict(to_timm(theirs, config))
-    back = from_timm(ours.state_dict(), config, "hf")
+    ours.load_state_dict(from_format(theirs, config))
+    back = to_format(ours.state_dict(), config, "transformers")
     assert back.keys() == theirs.keys()
     for name, array in theirs.items():
         np.testing.assert_array_equal(back[name], array, err_msg=name)
@@ -136,7 +150,7 @@ def test_the_translated_network_computes_the_same_logits():
     config = small_config()
     theirs = transformers_model(config).double()
     ours = LeViT(config, num_classes=5, image_size=64, dtype=np.float64)
-    ours.load_state_dict(to_timm({name: array.numpy() for name, array in theirs.state_dict().items()}, config))
+    ours.load_state_dict(from_format({name: array.numpy() for name, array in theirs.state_dict().items()}, config))
     ours.eval()
     images = np.random.default_rng(0).standard_normal((2, 3, 64, 64))
     with torch.no_grad():
@@ -147,37 +161,37 @@ def test_the_translated_network_computes_the_same_logits():
 def test_convolution_form_and_wrapping():
     config = small_config()
     state = random_state(config)
-    theirs = from_timm(state, config, "fb")
+    theirs = to_format(state, config, "official")
     convolutions = {
         name: array[:, :, None, None] if array.ndim == 2 and name.endswith(".c.weight") else array
         for name, array in theirs.items()
     }
     assert convolutions["blocks.0.m.qkv.c.weight"].ndim == 4
-    assert_equal_states(to_timm({"model": convolutions}, config), state)
+    assert_equal_states(from_format({"model": convolutions}, config), state)
 
 
 def test_a_stem_of_1x1_convolutions_stays_one():
     config = small_config(stem=(StemConv(32, kernel_size=1, stride=16, padding=0),))
     state = random_state(config)
-    assert to_timm(from_timm(state, config, "fb"), config)["stem.conv1.linear.weight"].shape == (32, 3, 1, 1)
+    assert from_format(to_format(state, config, "official"), config)["stem.conv1.linear.weight"].shape == (32, 3, 1, 1)
 
 
 @pytest.mark.parametrize("name", ["blocks.0.m.attention_bias_idxs", "blocks.4.attention_bias_idxs"])
 def test_a_stored_index_table_of_another_numbering_is_refused(name):
     config = small_config()
-    theirs = from_timm(random_state(config), config, "fb")
+    theirs = to_format(random_state(config), config, "official")
     theirs[name] = theirs[name].copy()
     theirs[name][0, [1, 2]] = theirs[name][0, [2, 1]]
     with pytest.raises(ValueError, match=f"{name}: the stored index table is not"):
-        to_timm(theirs, config)
+        from_format(theirs, config)
 
 
 def test_missing_and_unknown_names_are_listed_with_the_nearest():
     config = small_config()
-    theirs = from_timm(random_state(config), config, "hf")
+    theirs = to_format(random_state(config), config, "transformers")
     theirs["classifier.linear.wieght"] = theirs.pop("classifier.linear.weight")
     with pytest.raises(ValueError) as caught:
-        to_timm(theirs, config)
+        from_format(theirs, config)
     message = str(caught.value)
     assert "1 names missing and 1 unknown" in message
     assert "missing: classifier.linear.weight" in message
@@ -186,39 +200,39 @@ def test_missing_and_unknown_names_are_listed_with_the_nearest():
 
 def test_a_long_list_is_cut():
     with pytest.raises(ValueError, match=r"and \d+ more"):
-        to_timm({"stem.conv1.linear.weight": np.zeros(1)}, small_config())
+        from_format({"stem.conv1.linear.weight": np.zeros(1)}, small_config())
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["conv1.weight", "fc.bias"], "of no known scheme.*conv1.weight, fc.bias"),
+        (["conv1.weight", "fc.bias"], "of no known format.*conv1.weight, fc.bias"),
         ([], "no names at all"),
-        (["stem.conv1.bn.bias", "patch_embed.0.bn.bias"], "a mixture of timm and fb"),
+        (["stem.conv1.bn.bias", "patch_embed.0.bn.bias"], "a mixture of timm and official"),
     ],
 )
-def test_unknown_schemes(names, message):
+def test_unknown_formats(names, message):
     with pytest.raises(ValueError, match=message):
-        detect_scheme(names)
+        detect_format(names)
 
 
-def test_a_wrong_scheme_is_named():
+def test_a_wrong_format_is_named():
     config = small_config()
-    with pytest.raises(ValueError, match="scheme must be one of timm, fb, hf; got 'jax'"):
-        from_timm(random_state(config), config, "jax")
+    with pytest.raises(ValueError, match="format must be one of timm, native, official, transformers; got 'jax'"):
+        to_format(random_state(config), config, "jax")
 
 
 @pytest.mark.parametrize("change", [{"norm": "layer"}, {"position": "embedding"}])
 def test_ablations_without_a_counterpart_are_refused(change):
     config = small_config(**change)
     with pytest.raises(ValueError, match="have names for batch normalisation and attention biases only"):
-        to_timm({"head.l.weight": np.zeros(1)}, config, "fb")
+        from_format({"head.l.weight": np.zeros(1)}, config, "official")
 
 
 def test_load_weights_reads_a_foreign_file(tmp_path):
     config = small_config()
     state = random_state(config)
-    write_file(tmp_path / "hf.safetensors", from_timm(state, config, "hf"), {})
+    write_file(tmp_path / "hf.safetensors", to_format(state, config, "transformers"), {})
     model = LeViT(config, num_classes=5, image_size=64)
     load_weights(tmp_path / "hf.safetensors", model)
     assert_equal_states(model.state_dict(), state)
@@ -227,3 +241,25 @@ def test_load_weights_reads_a_foreign_file(tmp_path):
     with pytest.raises(ValueError, match=r"hf.safetensors: state does not fit"):
         load_weights(tmp_path / "hf.safetensors", other)
     assert_equal_states(other.state_dict(), before)
+
+
+def test_load_weights_reads_a_checkpoint_of_this_package_and_leaves_the_optimiser_alone(tmp_path):
+    config = small_config()
+    source = LeViT(config, num_classes=5, image_size=64, seed=1)
+    save_checkpoint(Checkpoint(source, About(Preprocessing(64))), tmp_path / "m.safetensors")
+    tensors = read_tensors(tmp_path / "m.safetensors") | {"optimizer.m": np.zeros(3)}
+    write_file(tmp_path / "m.safetensors", tensors, {})
+    model = LeViT(config, num_classes=5, image_size=64, seed=2)
+    load_weights(tmp_path / "m.safetensors", model)
+    assert_equal_states(model.state_dict(), source.state_dict())
+
+
+@pytest.mark.parametrize("module", [official, timm, transformers])
+def test_examples_of_the_docstrings(module):
+    failed, tried = doctest.testmod(module)
+    assert (failed, tried > 0) == (0, True)
+
+
+def test_a_name_without_a_counterpart_is_refused():
+    with pytest.raises(ValueError, match=r"pos_embed has no counterpart in other implementations"):
+        official.name_of("pos_embed", small_config())

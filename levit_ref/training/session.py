@@ -1,4 +1,4 @@
-"""The training loop: steps, evaluations, checkpoints, and ending in good order."""
+"""A session of a run: everything around the steps. Loading, evaluating, recording, saving, ending in good order."""
 
 from __future__ import annotations
 
@@ -9,22 +9,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from levit_ref.checkpoints import About, Checkpoint, save_checkpoint
-from levit_ref.data import Batch
 from levit_ref.evaluation import EvalResult, NonFiniteLogitsError, evaluate
-from levit_ref.nn import lean_backward
 from levit_ref.training.config import TrainConfig
-from levit_ref.training.health import NonFiniteError, diagnose, first_nonfinite
+from levit_ref.training.health import NonFiniteError, first_nonfinite
 from levit_ref.training.metrics import MetricsLog
-from levit_ref.training.objective import count_correct
 from levit_ref.training.parts import Datasets, build
 from levit_ref.training.plots import plot_confusion, plot_curves
 from levit_ref.training.progress import Progress
 from levit_ref.training.run_folder import RunFolder
 from levit_ref.training.signals import StopRequest, exit_status
 from levit_ref.training.state import RunState, load_state, save_state
-
-DROP_PATH_STREAM = 4
-"""Keeps the random numbers of stochastic depth apart from the loader's, which has the streams 1 to 3."""
 
 PLOT_EVERY_SECONDS = 30.0
 """Drawing takes half a second: for short epochs not after each."""
@@ -62,8 +56,10 @@ class _StopRequestedError(Exception):
     """A signal came during an evaluation."""
 
 
-class Trainer:
-    """One run. :func:`levit_ref.training.train` makes the folder, loads the pictures and calls this.
+class Session:
+    """What one process does for a run.
+
+    :func:`levit_ref.training.train` makes the folder, loads the pictures and runs this.
 
     Parameters
     ----------
@@ -74,12 +70,6 @@ class Trainer:
     progress : Progress, optional
     resume_command : str
         What to tell the user to type after an interruption.
-
-    Notes
-    -----
-    A step is a function of the state and of (seed, epoch, step): no generator outlives a step. So a run that
-    continues from a checkpoint computes the same bits as one that was never interrupted, on the same machine
-    with the same number of threads.
     """
 
     def __init__(
@@ -95,16 +85,12 @@ class Trainer:
         self.progress = progress or Progress()
         self.resume_command = resume_command
         self.parts = build(config, datasets)
+        self.step = self.parts.step
         self.state = RunState()
         self.metrics = MetricsLog(folder.metrics)
-        if folder.last.exists():
-            parts = self.parts
-            self.state = load_state(folder.last, config, parts.model, parts.optimizer, parts.ema)
-        self.metrics.trim(self.state.epoch)
         self._about = About(self.parts.loader.preprocessing, datasets.train.classes, config.dataset)
         self._stop = StopRequest()
-        self._clock = time.monotonic()
-        self._last_save = time.monotonic()
+        self._clock = self._last_save = time.monotonic()
         self._last_plot = -math.inf
 
     # --- the loop --------------------------------------------------------------------------------------------------
@@ -117,6 +103,7 @@ class Trainer:
         NonFiniteError
             If the loss is NaN or infinite. The last good checkpoint stays.
         """
+        self._restore()
         config, state = self.config, self.state
         self._clock = time.monotonic() - state.seconds  # so that _seconds() goes on where the checkpoint was written
         # an overflow is found where it matters, at the loss, and explained there
@@ -131,18 +118,27 @@ class Trainer:
                     hint = f"; continue with: {self.resume_command}" if self.resume_command else ""
                     self.progress.say(f"stopped after step {state.step}, saved to {self.folder.last}{hint}")
                     break
+                except NonFiniteError as error:
+                    raise NonFiniteError(f"{error}; {self._kept()}") from error
         # a signal that came too late to stop anything is none
         number = self._stop.signal if state.epoch < config.epochs else None
         return TrainResult(number, state.epoch, state.step, state.best_accuracy, self._seconds())
+
+    def _restore(self) -> None:
+        """Go on where the last checkpoint was written, if there is one; records of later epochs are made again."""
+        if self.folder.last.exists():
+            self.state = load_state(self.folder.last, self.config, self.step.model, self.step.optimizer, self.step.ema)
+        self.metrics.read()
+        self.metrics.trim(self.state.epoch)
 
     def _epoch(self) -> None:
         """The remaining steps of the present epoch."""
         state = self.state
         self._epoch_start, self._epoch_seen = time.monotonic(), 0
-        self.parts.model.train()
+        self.step.model.train()
         for batch in self.parts.loader.epoch(state.epoch, start_step=state.epoch_step):
             self._check_stop()  # here, where also a signal during the evaluation before is noticed
-            self._step(batch)
+            state.add(self.step(batch, state.step))
             self._epoch_seen += len(batch.images)
             self.progress.step(
                 state.step, state.epoch + 1, state.loss_sum / state.seen, state.correct / state.seen, self._speed()
@@ -150,42 +146,10 @@ class Trainer:
             if self._checkpoint_is_due():
                 self._save_last()
 
-    def _step(self, batch: Batch) -> None:
-        """Forward, backward, clip, update."""
-        parts, state = self.parts, self.state
-        model = parts.model
-        self._seed_drop_path()
-        logits = model.forward_heads(batch.images)
-        teacher_logits = None if parts.teacher is None else parts.teacher(batch)
-        loss, gradient = parts.objective(logits, batch.targets, teacher_logits)
-        if not math.isfinite(loss):
-            self._raise_nonfinite(loss, batch)
-        model.zero_grad()
-        with lean_backward():
-            model.backward_heads(*gradient)
-        parts.clip()
-        parts.optimizer.step(parts.schedule(state.step))
-        if parts.ema is not None:
-            parts.ema.update()
-        count = len(batch.images)
-        state.loss_sum += loss * count
-        state.correct += count_correct(logits, batch.targets)
-        state.seen += count
-        state.step += 1
-        state.epoch_step += 1
-
     def _checkpoint_is_due(self) -> bool:
         seconds, steps = self.config.checkpoint_every_seconds, self.config.checkpoint_every_steps
         by_time = seconds > 0 and time.monotonic() - self._last_save >= seconds
         return by_time or (steps > 0 and self.state.step % steps == 0)
-
-    def _seed_drop_path(self) -> None:
-        self.parts.model.drop_path.seed(np.random.default_rng([self.config.seed, DROP_PATH_STREAM, self.state.step]))
-
-    def _raise_nonfinite(self, loss: float, batch: Batch) -> None:
-        self._seed_drop_path()  # the same branches left out as in the step
-        where = diagnose(self.parts.model, batch.images)
-        raise NonFiniteError(f"step {self.state.step + 1}: the loss is {loss}; {where}; {self._kept()}")
 
     def _kept(self) -> str:
         """What is left after a disaster."""
@@ -202,19 +166,19 @@ class Trainer:
         test = averaged = None
         if is_last or number % config.eval_every == 0:
             test = self._evaluate()
-            if self.parts.ema is not None:
-                with self.parts.ema.applied():
+            if self.step.ema is not None:
+                with self.step.ema.applied():
                     averaged = self._evaluate()
         record = {
             "epoch": number,
             "step": state.step,
             "train_loss": state.loss_sum / state.seen,
             "train_accuracy": state.correct / state.seen,
-            "test_loss": test and test.loss,
-            "test_accuracy": test and test.accuracy,
-            "ema_test_loss": averaged and averaged.loss,
-            "ema_test_accuracy": averaged and averaged.accuracy,
-            "lr": self.parts.schedule(state.step - 1),
+            "test_loss": None if test is None else test.loss,
+            "test_accuracy": None if test is None else test.accuracy,
+            "ema_test_loss": None if averaged is None else averaged.loss,
+            "ema_test_accuracy": None if averaged is None else averaged.accuracy,
+            "lr": self.step.schedule(state.step - 1),
             "images_per_second": round(speed, 1),
             "seconds": round(self._seconds(), 1),
         }
@@ -228,30 +192,28 @@ class Trainer:
         self.progress.epoch(record, config.epochs, self._seconds() * (config.epochs / number - 1))
 
     def _evaluate(self) -> EvalResult:
-        parts = self.parts
+        model = self.step.model
         try:
             return evaluate(
-                parts.model,
-                parts.test_set,
+                model,
+                self.parts.test_set,
                 preprocessing=self._about,
                 batch_size=self.config.batch_size,
                 on_batch=lambda *_: self._check_stop(),
             )
         except NonFiniteLogitsError:
-            where = first_nonfinite(parts.model.state_dict().items()) or "an activation, though every weight is finite"
-            raise NonFiniteError(
-                f"epoch {self.state.epoch + 1}: the test loss is nan; not finite is {where}; {self._kept()}"
-            ) from None
+            where = first_nonfinite(model.state_dict().items()) or "an activation, though every weight is finite"
+            raise NonFiniteError(f"epoch {self.state.epoch + 1}: the test loss is nan; not finite is {where}") from None
 
     def _keep_best(self, test: EvalResult, averaged: EvalResult | None) -> None:
         """Save the model, own or averaged weights, if it is better than all before."""
-        parts, state = self.parts, self.state
+        step, state = self.step, self.state
         use_average = averaged is not None and averaged.accuracy >= test.accuracy
         accuracy = averaged.accuracy if use_average and averaged is not None else test.accuracy
         if state.best_accuracy is not None and accuracy <= state.best_accuracy:
             return
-        if use_average and parts.ema is not None:
-            with parts.ema.applied():
+        if use_average and step.ema is not None:
+            with step.ema.applied():
                 save_checkpoint(self._checkpoint(accuracy), self.folder.best)
         else:
             save_checkpoint(self._checkpoint(accuracy), self.folder.best)
@@ -266,20 +228,20 @@ class Trainer:
     # --- helpers ---------------------------------------------------------------------------------------------------
 
     def _save_last(self) -> None:
-        parts, state = self.parts, self.state
+        step, state = self.step, self.state
         state.seconds = self._seconds()
         save_state(
             self.folder.last,
             state,
             self.config,
             self._checkpoint(self._latest_accuracy()),
-            parts.optimizer,
-            parts.ema,
+            step.optimizer,
+            step.ema,
         )
         self._last_save = time.monotonic()
 
     def _checkpoint(self, accuracy: float | None) -> Checkpoint:
-        return Checkpoint(self.parts.model, replace(self._about, accuracy=accuracy))
+        return Checkpoint(self.step.model, replace(self._about, accuracy=accuracy))
 
     def _latest_accuracy(self) -> float | None:
         tested = [record["test_accuracy"] for record in self.metrics.records if record["test_accuracy"] is not None]
