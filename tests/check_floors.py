@@ -1,6 +1,7 @@
 """The floors of docs/architecture.md, checked: a module may import only from floors below its own.
 
-``python tests/check_floors.py`` prints every import that goes up or sideways, and fails if there is one.
+``python tests/check_floors.py`` prints every import that goes up or sideways or that a place must not have, and every
+include of ``csrc/`` that does not go down, and fails if there is one.
 """
 
 from __future__ import annotations
@@ -16,24 +17,24 @@ FLOORS = {
     "_version": 0,
     "_native": 0,
     "_suggest": 0,
+    "ops": 1,
+    "files": 1,
     "settings": 1,
     "figures": 1,
-    "ops": 1,
+    "pretrained": 1,
     "runtime": 2,
     "functional": 3,
     "nn": 4,
     "configs": 5,
     "preprocessing": 5,
-    "files": 1,
-    "pretrained": 1,
     "data": 6,
-    "evaluation": 6,
     "checkpoints": 6,
+    "evaluation": 6,
     "inspection": 6,
     "training": 6,
-    "__init__": 8,
-    "cli": 9,
-    "__main__": 10,
+    "__init__": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 SIDEWAYS = {
     ("training", "data"),
@@ -43,6 +44,13 @@ SIDEWAYS = {
     ("evaluation", "checkpoints"),
 }
 """The only imports allowed between places of one floor."""
+
+ONLY_THE_DOOR = ("nn", "configs", "preprocessing", "data", "checkpoints", "evaluation")
+"""Places that must not import ``runtime``, since ``functional`` decides who computes. ``training`` and ``cli`` choose the
+backend and the threads of a process, and ``inspection`` plans with them."""
+
+BESIDE = ("notebooks", "benchmarks", "tools")
+"""Folders of programs that use the package as anybody would, which means without ``cli``."""
 
 
 def place_of(module: str) -> str:
@@ -67,17 +75,22 @@ def imports_of(path: Path) -> list[tuple[int, str]]:
     return found
 
 
-def violations() -> list[str]:
-    """Every import that does not go down, as ``file:line: from -> to``."""
+def violations(root: Path = PACKAGE.parent) -> list[str]:
+    """Every import that does not go down, or that a place must not have, as ``file:line: from -> to``."""
     bad = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        place = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    package = root / PACKAGE.name
+    for path in sorted(package.rglob("*.py")):
+        place = path.relative_to(package).parts[0].removesuffix(".py")
         for line, module in imports_of(path):
             target = place_of(module)
             target = target if target in FLOORS else "__init__"
-            down = FLOORS[target] < FLOORS[place]
+            down = FLOORS[target] < FLOORS[place] and not (place in ONLY_THE_DOOR and target == "runtime")
             if not (down or target == place or (place, target) in SIDEWAYS):
-                bad.append(f"{path.relative_to(PACKAGE.parent)}:{line}: {place} -> {target}")
+                bad.append(f"{path.relative_to(root)}:{line}: {place} -> {target}")
+    for folder in BESIDE:
+        for path in sorted((root / folder).rglob("*.py")):
+            found = [(line, module) for line, module in imports_of(path) if place_of(module) == "cli"]
+            bad += [f"{path.relative_to(root)}:{line}: {folder} -> cli" for line, _ in found]
     return bad
 
 
