@@ -46,8 +46,8 @@ SIDEWAYS = {
 """The only imports allowed between places of one floor."""
 
 ONLY_THE_DOOR = ("nn", "configs", "preprocessing", "data", "checkpoints", "evaluation")
-"""Places that must not import ``runtime``, since ``functional`` decides who computes. ``training`` and ``cli`` choose the
-backend and the threads of a process, and ``inspection`` plans with them."""
+"""Places that must not import ``runtime``, since ``functional`` decides who computes. ``training`` and ``cli`` choose
+the backend and the threads of a process, and ``inspection`` plans with them."""
 
 BESIDE = ("notebooks", "benchmarks", "tools")
 """Folders of programs that use the package as anybody would, which means without ``cli``."""
