@@ -1,6 +1,6 @@
 """From a picture to the network's input: its size, its crop, and the normalisation of its colours.
 
-A :class:`Preprocessing` is what a model needs to know about the pictures that it was trained on. It is stored with the
+A :class:`Preprocessing` says how the pictures were prepared that a model was trained on. It is stored with the
 model in every checkpoint, and everything that classifies pictures takes it from there.
 """
 

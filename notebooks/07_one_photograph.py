@@ -483,7 +483,7 @@ print(f"its root mean square {rms(empty[layer]):.3f}, with heads {rms(acts[layer
 # %%
 changes = {"one head off": [], "uniform attention": [], "block off": []}  # (place on the axis, change of the lead)
 for i, (name, at) in enumerate(layers.items()):
-    for h in range(at.module.num_heads):
+    for h in range(acts[f"{name}.probs"].shape[1]):
         changes["one head off"].append((i - 0.3 + 0.05 * h, lead_with(inspection.switch_off_head(name, h)) - lead))
     changes["uniform attention"].append((i + 0.2, lead_with(inspection.uniform_attention(name)) - lead))
     if not at.shrinks:  # without its attention a shrinking block would have nothing to hand on

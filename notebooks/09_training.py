@@ -36,7 +36,6 @@ from levit_ref import ops
 from levit_ref.checkpoints import About, Checkpoint, load_checkpoint, save_checkpoint
 from levit_ref.data import DATASETS, ArrayDataset, Loader, make_shapes, normalise
 from levit_ref.evaluation import evaluate
-from levit_ref.nn import lean_backward
 from levit_ref.training import AdamW, Datasets, Progress, TrainConfig, WarmupCosine, train
 from levit_ref.training.flat import decay_mask
 from levit_ref.training.objective import Objective
@@ -154,7 +153,7 @@ print(f"the parameter travelled {-theta[0]:.4f}, the sum of all rates is {rates.
 # ## The loop
 #
 # Everything is there: batches, network, loss, gradient, optimiser, schedule. Here is training as a whole. (`forward_heads`
-# gives the logits of each head, `Objective` the loss and its gradient. In a `lean_backward` everything that the forward pass
+# gives the logits of each head, `Objective` the loss and its gradient. In a `lean_backward` block everything that the forward pass
 # kept is given back as soon as it is used. `decay_mask` says which parameters decay: matrices and filters, not biases and scales.)
 
 
@@ -180,7 +179,7 @@ def step_of(model, batch, optimizer, rate):
     """Forward, loss, backward, update."""
     loss, gradient = Objective()(model.forward_heads(batch.images), batch.targets)
     model.zero_grad()
-    with lean_backward():
+    with levit_ref.nn.lean_backward():
         model.backward_heads(gradient.head, gradient.head_dist)
     optimizer.step(rate)
     return loss

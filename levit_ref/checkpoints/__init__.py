@@ -15,6 +15,7 @@ from levit_ref.checkpoints.checkpoint import (
 )
 from levit_ref.checkpoints.files import CheckpointError, Header, read_file, read_header, read_tensors, write_file
 from levit_ref.checkpoints.formats import FORMATS
+from levit_ref.checkpoints.sources import looks_like_a_path
 from levit_ref.checkpoints.translate import detect_format, from_format, load_weights, to_format
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "load_checkpoint",
     "load_pretrained",
     "load_weights",
+    "looks_like_a_path",
     "pack",
     "read_about",
     "read_file",

@@ -11,6 +11,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from levit_ref.cli.output import printable
+
 USER_ERROR = 2
 """Exit status: the command line, a file or a setting is wrong."""
 INTERRUPTED = 130
@@ -120,7 +122,7 @@ def _fail(text: str, status: int) -> NoReturn:
 
 
 def _one_line(text: str) -> str:
-    return "; ".join(line.strip() for line in text.splitlines() if line.strip()).replace(":;", ":")
+    return printable("; ".join(line.strip() for line in text.splitlines() if line.strip()).replace(":;", ":"))
 
 
 def _leave_pipe() -> NoReturn:

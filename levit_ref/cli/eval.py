@@ -13,7 +13,7 @@ from levit_ref.checkpoints import load_checkpoint
 from levit_ref.cli.errors import CommandError, Debug
 from levit_ref.cli.model_option import DEFAULT, MODEL_HELP, ModelOption, one_model
 from levit_ref.cli.options import with_default
-from levit_ref.cli.output import console, print_json, table
+from levit_ref.cli.output import console, print_json, printable, table
 from levit_ref.data import Dataset, list_datasets, load_dataset
 from levit_ref.evaluation import EvalResult, NonFiniteLogitsError, check_classes, evaluate
 from levit_ref.training.plots import plot_confusion
@@ -87,9 +87,13 @@ def _print_result(model: str, name: str, split: str, data: Dataset, result: Eval
     out = console()
     rows = table("class", "most often mistaken for", "pictures", "recall", "precision", left=2)
     for line in _classes(data, result):
-        taken = f"{line['taken_for']} ({line['taken_for_count']})" if line["taken_for"] else ""
+        taken = f"{printable(line['taken_for'])} ({line['taken_for_count']})" if line["taken_for"] else ""
         rows.add_row(
-            line["class"], taken, f"{line['pictures']:,}", _percent(line["recall"]), _percent(line["precision"])
+            printable(line["class"]),
+            taken,
+            f"{line['pictures']:,}",
+            _percent(line["recall"]),
+            _percent(line["precision"]),
         )
     out.print(rows)
     out.print(f"\n{model} on {name}, {split}, {len(data):,} pictures", soft_wrap=True)

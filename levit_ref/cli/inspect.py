@@ -16,7 +16,7 @@ from levit_ref.checkpoints import About, Checkpoint, load_checkpoint
 from levit_ref.cli.errors import Debug
 from levit_ref.cli.model_option import DEFAULT, Model, introduction
 from levit_ref.cli.options import with_default
-from levit_ref.cli.output import console, print_json, table
+from levit_ref.cli.output import console, print_json, printable, table
 from levit_ref.data import load_dataset
 from levit_ref.evaluation import check_classes, most_probable
 from levit_ref.files import replacing
@@ -178,7 +178,7 @@ def _print(
     line = introduction(model, about)
     if line:
         out.print(line, soft_wrap=True)
-    out.print(f"{image}: {best.class_name}, {best.probability:.2%}", soft_wrap=True)
+    out.print(f"{image}: {printable(best.class_name)}, {best.probability:.2%}", soft_wrap=True)
     rows = table(f"in {folder}", "", left=2)
     for file, text in written:
         rows.add_row(file, text)

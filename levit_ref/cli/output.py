@@ -39,3 +39,8 @@ def table(*columns: str, left: int = 1) -> Table:
 def print_json(data: Any) -> None:
     """Print one JSON document, for programs: no colours, no wrapping, never NaN (which is not JSON)."""
     print(json.dumps(data, indent=2, allow_nan=False))
+
+
+def printable(text: str) -> str:
+    """A text out of a file, without what would move the cursor or colour the terminal: control characters escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

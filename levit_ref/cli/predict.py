@@ -10,7 +10,7 @@ import typer
 from levit_ref.checkpoints import load_checkpoint
 from levit_ref.cli.errors import CommandError, Debug, complain, message
 from levit_ref.cli.model_option import DEFAULT, Model, introduction
-from levit_ref.cli.output import console, print_json
+from levit_ref.cli.output import console, print_json, printable
 from levit_ref.evaluation import NonFiniteLogitsError, Prediction, classify
 
 AT_ONCE = 32
@@ -71,4 +71,4 @@ def _print_predictions(path: Path, predictions: list[Prediction]) -> None:
     out = console()
     out.print(str(path), style="bold", soft_wrap=True)
     for found in predictions:
-        out.print(f"  {found.probability:7.2%}  {found.class_name}", soft_wrap=True)
+        out.print(f"  {found.probability:7.2%}  {printable(found.class_name)}", soft_wrap=True)

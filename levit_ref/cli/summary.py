@@ -9,9 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from levit_ref._suggest import did_you_mean
-from levit_ref.checkpoints import load_checkpoint
-from levit_ref.checkpoints.sources import looks_like_a_path
+from levit_ref.checkpoints import load_checkpoint, looks_like_a_path
 from levit_ref.cli.errors import Debug
 from levit_ref.cli.model_option import ModelArgument, ModelOption, one_model
 from levit_ref.cli.options import image_size_option, with_default
@@ -67,18 +65,13 @@ def command(
 
 def _network(source: str, num_classes: int | None, image_size: str | None) -> LeViT:
     """A variant, of the size that the options say, or a trained model."""
-    if source in VARIANTS:
+    trained = source in list_pretrained() or looks_like_a_path(source)
+    if source in VARIANTS or not trained:  # where it is neither, the error names the nearest variants
         size = None if image_size is None else image_size_option(image_size)
         return create_model(source, num_classes=NUM_CLASSES if num_classes is None else num_classes, image_size=size)
-    if not looks_like_a_path(source) and source not in list_pretrained():
-        hint = (
-            did_you_mean(source, [*VARIANTS, *list_pretrained()]) or "; `levit-ref summary --list` shows the variants"
-        )
-        raise ValueError(f"there is no model {source!r}{hint}")
-    network = load_checkpoint(source).model
     if num_classes is not None or image_size is not None:
         raise ValueError(f"{source}: --num-classes and --image-size are for variants; a trained model has its own")
-    return network
+    return load_checkpoint(source).model
 
 
 # --- as a table -------------------------------------------------------------------------------------------------------

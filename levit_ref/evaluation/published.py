@@ -1,4 +1,4 @@
-"""What the paper and the official repository print beside the names of the five variants.
+"""The published parameters and multiply-adds of the five variants of the paper.
 
 Source: B. Graham et al., "LeViT: a Vision Transformer in ConvNet's Clothing for Faster Inference", ICCV 2021,
 arXiv 2104.01136v2; the README of github.com/facebookresearch/LeViT has the same figures, some rounded further.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 NUM_CLASSES = 1000
 IMAGE_SIZE = (224, 224)
-"""What the figures are for."""
+"""The task that the figures are of."""
 
 
 @dataclass(frozen=True)

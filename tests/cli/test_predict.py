@@ -164,3 +164,19 @@ def test_many_pictures_are_one_document(run: Run, checkpoint: Path, picture: Pat
     records = json.loads(run("predict", *[picture] * 70, "-m", checkpoint, "--json").stdout)
     assert len(records) == 70
     assert all(record["predictions"] == records[0]["predictions"] for record in records[:32])
+
+
+def test_class_names_cannot_write_to_the_terminal(run: Run, checkpoint: Path, picture: Path, tmp_path: Path) -> None:
+    read = load_checkpoint(checkpoint)
+    names = ("\x1b[31mred", "a\nb", "\x1b]0;title\x07", "é", *read.about.class_names[4:])
+    file = tmp_path / "loud.safetensors"
+    save_checkpoint(Checkpoint(read.model, About(read.preprocessing, names, "\x1b[31mx")), file)
+    result = run("predict", picture, "-m", file, "--top", "10")
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == 11
+    assert not set("\x1b\x07") & set(result.stdout)
+    assert r"\x1b[31mred" in result.stdout
+    assert "é" in result.stdout
+    assert r"\x1b[31mx" in error_line(run("eval", file))
+    (found,) = json.loads(run("predict", picture, "-m", file, "--top", "10", "--json").stdout)
+    assert {line["class"] for line in found["predictions"]} == set(names)
