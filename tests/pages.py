@@ -118,7 +118,7 @@ def copy_of_tree(folder: Path) -> Path:
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, check=True, capture_output=True, text=True,
-    ).stdout.split("\0") if (ROOT / ".git").exists() else _all_files()  # fmt: skip
+    ).stdout.split("\0") if (ROOT / ".git").exists() else all_files()  # fmt: skip
     for name in filter(None, names):
         source = ROOT / name
         if source.is_file():  # or it was deleted, and the deletion is not committed yet
@@ -127,12 +127,12 @@ def copy_of_tree(folder: Path) -> Path:
     return folder
 
 
-def _all_files() -> list[str]:
+def all_files(root: Path = ROOT) -> list[str]:
     """For a copy of the tree without its history: everything that is not made by building, testing or running."""
     made = re.compile(
-        r"(^|/)(\.[^/]+|__pycache__|build|runs|[^/]+\.egg-info)(/|$)|\.(so|pyd|pyc)$|_native_missing\.txt$"
+        r"(^|/)(\.[^/]+|__pycache__|build|runs|[^/]+\.egg-info)(/|$)|\.(so|pyd|pyc)$|/_native_missing\.txt$"
     )
-    names = (path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*") if path.is_file())
+    names = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
     return sorted(name for name in names if not made.search(name))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages import ROOT, Edit, carry_out, commands, edits, run, run_commands, section
+from tests.pages import ROOT, Edit, all_files, carry_out, commands, edits, run, run_commands, section
 
 PAGE = ROOT / "docs" / "add-a-component.md"
 
@@ -60,6 +60,18 @@ for ours, theirs in zip(*results):
     np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
 """
 """The new activation in a fused product, and in a network: forward and backward on the kernels and on NumPy."""
+
+
+# --- the copy of the tree --------------------------------------------------------------------------------------------
+
+
+def test_a_tree_without_its_history_is_copied_without_what_was_built(tmp_path: Path) -> None:
+    made = ".venv/a.py", "build/b.o", "x.egg-info/c", "runs/d", "levit_ref/_native.so", "levit_ref/__pycache__/e.pyc"
+    own = "README.md", "notebooks/build.py", "levit_ref/__init__.py", "tests/runs.py"
+    for name in (*made, "levit_ref/_native_missing.txt", *own):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert set(all_files(tmp_path)) == set(own)
 
 
 # --- the blocks of a page --------------------------------------------------------------------------------------------
