@@ -13,9 +13,12 @@ file.
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +118,7 @@ def copy_of_tree(folder: Path) -> Path:
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, check=True, capture_output=True, text=True,
-    ).stdout.split("\0") if (ROOT / ".git").exists() else _all_files()  # fmt: skip
+    ).stdout.split("\0") if (ROOT / ".git").exists() else all_files()  # fmt: skip
     for name in filter(None, names):
         source = ROOT / name
         if source.is_file():  # or it was deleted, and the deletion is not committed yet
@@ -124,12 +127,12 @@ def copy_of_tree(folder: Path) -> Path:
     return folder
 
 
-def _all_files() -> list[str]:
+def all_files(root: Path = ROOT) -> list[str]:
     """For a copy of the tree without its history: everything that is not made by building, testing or running."""
     made = re.compile(
-        r"(^|/)(\.[^/]+|__pycache__|build|runs|[^/]+\.egg-info)(/|$)|\.(so|pyd|pyc)$|_native_missing\.txt$"
+        r"(^|/)(\.[^/]+|__pycache__|build|runs|[^/]+\.egg-info)(/|$)|\.(so|pyd|pyc)$|/_native_missing\.txt$"
     )
-    names = (path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*") if path.is_file())
+    names = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
     return sorted(name for name in names if not made.search(name))
 
 
@@ -141,3 +144,73 @@ def contents(tree: Path) -> dict[str, bytes]:
 def changed(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]:
     """Files that were created, changed or removed."""
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
+# --- a page is carried out -------------------------------------------------------------------------------------------
+
+BUILD = "python setup.py build_ext --inplace"
+QUICK_BUILD = r"""
+from pathlib import Path
+
+import setup
+
+setup.X86_64 = {"baseline": []}
+extension, together = setup.extension(), Path("csrc/bindings_together.cpp")
+bindings = [source for source in extension.sources if "const Binding binding(" in Path(source).read_text()]
+together.write_text("".join(
+    Path(source).read_text().replace("\nnamespace {\n", f"\nnamespace binding_of_{Path(source).stem} {{\n")
+    for source in bindings
+))
+extension.sources = [str(together), *(source for source in extension.sources if source not in bindings)]
+setup.setup(script_args=["-q", "build_ext", "--inplace"], ext_modules=[extension],
+            cmdclass={"build_ext": setup.BuildKernels})
+assert list(Path("levit_ref").glob("_native.*")), "the extension was not built"
+"""
+"""What ``BUILD`` does, in a tenth of the time: for one instruction set, the bindings as one file, hardly optimised."""
+
+
+def run(tree: Path, *command: str, **variables: str) -> str:
+    """Run a command in a copy of the tree, and return what it printed."""
+    ours = "LEVIT_REF_", "PYTEST_"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    environment |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", **variables}
+    done = subprocess.run(
+        command, cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}"
+    return done.stdout
+
+
+def carry_out(text: str, tree: Path) -> None:
+    """Apply the edits of a text, and see that they change the files that its prose names and no others."""
+    copy_of_tree(tree)
+    before = contents(tree)
+    steps = edits(text)
+    for edit in steps:
+        edit.apply(tree)
+    prose = re.sub(r"<!--.*?-->|^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    files = changed(before, contents(tree))
+    assert files == {edit.file for edit in steps}
+    assert files <= set(re.findall(r"`([\w./]+)`", prose)), "the text does not name every file that it changes"
+    python = sorted(name for name in files if name.endswith(".py"))
+    run(tree, sys.executable, "-m", "ruff", "check", "--no-cache", *python)
+    run(tree, sys.executable, "-m", "ruff", "format", "--no-cache", "--check", *python)
+
+
+def run_commands(text: str, tree: Path, **variables: str) -> int:
+    """Run the commands of a text; how many tests passed. None may be skipped."""
+    passed = 0
+    for command in commands(text):
+        program, *words = shlex.split(command)
+        words = ["python", *({"python": [], "levit-ref": ["-m", "levit_ref"]}[program]), *words]
+        if command == BUILD:
+            run(tree, sys.executable, "-c", QUICK_BUILD, LEVIT_REF_CXXFLAGS="-O1")
+            continue
+        if words[1:3] == ["-m", "pytest"]:
+            words += ["-q", "-p", "no:cacheprovider"]
+        said = run(tree, sys.executable, *words[1:], **variables)
+        if words[1:3] == ["-m", "pytest"]:
+            (summary,) = re.findall(r"^(\d+) passed.*$", said, re.MULTILINE)
+            assert " skipped" not in said, said
+            passed += int(summary)
+    return passed

@@ -2,85 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.pages import ROOT, Edit, changed, commands, contents, copy_of_tree, edits, section
+from tests.pages import ROOT, Edit, all_files, carry_out, commands, edits, run, run_commands, section
 
 PAGE = ROOT / "docs" / "add-a-component.md"
-BUILD = "python setup.py build_ext --inplace"
-QUICK_BUILD = r"""
-from pathlib import Path
-
-import setup
-
-setup.X86_64 = {"baseline": []}
-extension, together = setup.extension(), Path("csrc/bindings_together.cpp")
-bindings = [source for source in extension.sources if "const Binding binding(" in Path(source).read_text()]
-together.write_text("".join(
-    Path(source).read_text().replace("\nnamespace {\n", f"\nnamespace binding_of_{Path(source).stem} {{\n")
-    for source in bindings
-))
-extension.sources = [str(together), *(source for source in extension.sources if source not in bindings)]
-setup.setup(script_args=["-q", "build_ext", "--inplace"], ext_modules=[extension],
-            cmdclass={"build_ext": setup.BuildKernels})
-assert list(Path("levit_ref").glob("_native.*")), "the extension was not built"
-"""
-"""What ``BUILD`` does, in a tenth of the time: for one instruction set, the bindings as one file, hardly optimised."""
-
-
-def run(tree: Path, *command: str, **variables: str) -> str:
-    """Run a command in a copy of the tree, and return what it printed."""
-    ours = "LEVIT_REF_", "PYTEST_"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    environment |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", **variables}
-    done = subprocess.run(
-        command, cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}"
-    return done.stdout
-
-
-def carry_out(text: str, tree: Path) -> None:
-    """Apply the edits of a text, and see that they change the files that its prose names and no others."""
-    copy_of_tree(tree)
-    before = contents(tree)
-    steps = edits(text)
-    for edit in steps:
-        edit.apply(tree)
-    prose = re.sub(r"<!--.*?-->|^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-    files = changed(before, contents(tree))
-    assert files == {edit.file for edit in steps}
-    assert files <= set(re.findall(r"`([\w./]+)`", prose)), "the text does not name every file that it changes"
-    python = sorted(name for name in files if name.endswith(".py"))
-    run(tree, sys.executable, "-m", "ruff", "check", "--no-cache", *python)
-    run(tree, sys.executable, "-m", "ruff", "format", "--no-cache", "--check", *python)
-
-
-def run_commands(text: str, tree: Path, **variables: str) -> int:
-    """Run the commands of a text; how many tests passed. None may be skipped."""
-    passed = 0
-    for command in commands(text):
-        words = shlex.split(command)
-        assert words[0] == "python"
-        if command == BUILD:
-            run(tree, sys.executable, "-c", QUICK_BUILD, LEVIT_REF_CXXFLAGS="-O1")
-            continue
-        if words[1:3] == ["-m", "pytest"]:
-            words += ["-q", "-p", "no:cacheprovider"]
-        said = run(tree, sys.executable, *words[1:], **variables)
-        if words[1:3] == ["-m", "pytest"]:
-            (summary,) = re.findall(r"^(\d+) passed.*$", said, re.MULTILINE)
-            assert " skipped" not in said, said
-            passed += int(summary)
-    return passed
 
 
 def test_squeeze_excitation(tmp_path: Path) -> None:
@@ -130,6 +60,18 @@ for ours, theirs in zip(*results):
     np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
 """
 """The new activation in a fused product, and in a network: forward and backward on the kernels and on NumPy."""
+
+
+# --- the copy of the tree --------------------------------------------------------------------------------------------
+
+
+def test_a_tree_without_its_history_is_copied_without_what_was_built(tmp_path: Path) -> None:
+    made = ".venv/a.py", "build/b.o", "x.egg-info/c", "runs/d", "levit_ref/_native.so", "levit_ref/__pycache__/e.pyc"
+    own = "README.md", "notebooks/build.py", "levit_ref/__init__.py", "tests/runs.py"
+    for name in (*made, "levit_ref/_native_missing.txt", *own):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert set(all_files(tmp_path)) == set(own)
 
 
 # --- the blocks of a page --------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from levit_ref import ops
 from levit_ref.runtime.native import extension
 from tests.native.agreement import assert_close, assert_same_bits_for_any_threads, few, misaligned, normal, sizes
 
-KERNELS = ("hardswish", "relu", "silu", "gelu")
+KERNELS = tuple(name for name in ops.ACTIVATIONS if name != "identity")
 every_activation = pytest.mark.parametrize("name", KERNELS)
 
 
